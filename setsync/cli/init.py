@@ -1,0 +1,42 @@
+"""`setsync init`: a data directory and the keys in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from setsync.cli.common import data_option, json_option, print_columns, print_json
+
+
+@click.command()
+@data_option
+@json_option
+def init(data: Path, as_json: bool) -> None:
+    """Make a data directory, with a key for the node and one for you as an author.
+
+    The directory must be missing or empty. Both key files are readable by you alone.
+
+    \b
+    Example:
+      setsync init --data ~/notes
+    """
+    from setsync.model.keys import SecretKey
+    from setsync.node.config import DataDirectory
+
+    node, author = SecretKey(os.urandom(32)), SecretKey(os.urandom(32))
+    directory = DataDirectory.init(data, node, author)
+    place = str(directory.path.absolute())
+    if as_json:
+        print_json(
+            {"directory": place, "node_id": node.public.hex(), "author": author.public.hex()}
+        )
+    else:
+        print_columns(
+            [
+                ("node id", node.public.hex()),
+                ("author", author.public.hex()),
+                ("directory", place),
+            ]
+        )

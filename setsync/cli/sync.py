@@ -1,0 +1,157 @@
+"""`sync` and `diff`: one session with another node, as its initiator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from setsync.cli import common
+from setsync.cli.loop import run_stoppable
+from setsync.cli.progress import showing, size
+from setsync.model.collection import EVERYTHING, Pattern
+from setsync.node.client import Options, run_initiator
+from setsync.node.node import DIRECTIONS, connect, open_local, split_address
+from setsync.node.report import Report
+
+_plain_option = click.option(
+    "--plain",
+    is_flag=True,
+    help="Unencrypted, loopback addresses only. (The only channel there is yet.)",
+)
+_collection_option = click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only collections like this: a name, * for one segment, ** for any. Repeatable.",
+)
+
+
+@click.command(
+    epilog="Example: setsync sync 127.0.0.1:7000 --plain --collection 'notes/**'",
+    short_help="Make this node's set and another's equal.",
+)
+@click.argument("address", metavar="HOST:PORT")
+@_collection_option
+@click.option(
+    "--direction",
+    type=click.Choice(list(DIRECTIONS)),
+    default="both",
+    show_default=True,
+    help="push only sends, pull only receives.",
+)
+@click.option("--dry-run", is_flag=True, help="Find the differences and move nothing.")
+@_plain_option
+@common.data_option
+@common.json_option
+@common.progress_option
+def sync(
+    address: str,
+    collections: tuple[str, ...],
+    direction: str,
+    dry_run: bool,
+    plain: bool,
+    data: Path,
+    as_json: bool,
+    progress: str,
+) -> int:
+    """Make this node's set and the one at HOST:PORT equal.
+
+    Ends with 0 when both are in sync, 9 when the session ended and they are not, 3 when the
+    other side refused, 4 when it is not there. What arrived before a failure is kept.
+    """
+    options = Options(_patterns(collections), DIRECTIONS[direction], dry_run)
+    report = _session(address, data, options, progress)
+    if as_json:
+        common.print_json(report.to_json())
+    else:
+        _print_report(report, dry_run=dry_run)
+    return 0 if report.in_sync or dry_run else common.NOT_IN_SYNC
+
+
+@click.command(
+    epilog="Example: setsync diff 127.0.0.1:7000 --plain",
+    short_help="List what each side lacks, and move nothing.",
+)
+@click.argument("address", metavar="HOST:PORT")
+@_collection_option
+@_plain_option
+@common.data_option
+@common.json_option
+@common.progress_option
+def diff(
+    address: str,
+    collections: tuple[str, ...],
+    plain: bool,
+    data: Path,
+    as_json: bool,
+    progress: str,
+) -> None:
+    """List what each side lacks: '<' is missing here, '>' is missing there."""
+    options = Options(_patterns(collections), dry_run=True, list_ids=True)
+    report = _session(address, data, options, progress)
+    if as_json:
+        common.print_json(_diff_json(report))
+        return
+    rows = [("<", name, id_.hex()) for name, id_ in report.ids_here]
+    rows += [(">", name, id_.hex()) for name, id_ in report.ids_there]
+    common.print_columns(sorted(rows, key=lambda row: (row[1], row[2])))
+    common.say(f"{len(report.ids_here):,} missing here, {len(report.ids_there):,} missing there.")
+
+
+def _patterns(texts: tuple[str, ...]) -> tuple[Pattern, ...]:
+    return tuple(Pattern(text) for text in texts or (EVERYTHING,))
+
+
+def _session(address: str, data: Path, options: Options, progress: str) -> Report:
+    """Run one session. Raises KeyboardInterrupt when it was stopped."""
+    host, port = split_address(address)
+    with common.opened(data) as (directory, store), showing(progress) as on_progress:
+        node_id = directory.node_key().public
+        max_payload = common.settings().max_payload
+
+        async def main() -> Report:
+            async with open_local(store, node_id=node_id, max_payload=max_payload) as local:
+                stream = await connect(host, port)
+                return await run_initiator(stream, local, options, on_progress)
+
+        report = run_stoppable(main)
+    if report is None:
+        raise KeyboardInterrupt
+    return report
+
+
+def _diff_json(report: Report) -> dict[str, Any]:
+    def listed(found: list[tuple[str, bytes]]) -> list[dict[str, str]]:
+        return [{"collection": name, "id": id_.hex()} for name, id_ in sorted(found)]
+
+    return {
+        "state": report.state,
+        "peer": report.peer,
+        "missing_here": listed(report.ids_here),
+        "missing_there": listed(report.ids_there),
+    }
+
+
+def _print_report(report: Report, *, dry_run: bool) -> None:
+    verdict = "in sync" if report.in_sync else "not in sync"
+    if report.newer:
+        verdict = f"in sync as of the session's begin, {report.newer:,} newer"
+    sent, received = report.counters.sent, report.counters.received
+    rows = [
+        ("peer", report.peer),
+        ("result", verdict),
+        ("missing here", f"{report.missing_here:,}"),
+        ("missing there", f"{report.missing_there:,}"),
+        ("round trips", str(report.round_trips)),
+        ("seconds", f"{report.seconds:.3f}"),
+    ]
+    for phase in sent:
+        ways = f"{size(sent[phase])} sent, {size(received[phase])} received"
+        rows.append((f"bytes, {phase}", ways))
+    if not dry_run:
+        ways = f"{report.entries_sent:,} sent, {report.entries_received:,} received"
+        rows.append(("entries", ways))
+    common.print_columns(rows)

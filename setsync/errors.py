@@ -1,0 +1,222 @@
+"""Whose fault it is.
+
+Every failure that reaches an operator is one of three: ours or our caller's
+(`LocalError`), the other side's (`PeerError`, which carries the abort code to send),
+or the disk's (`StoreError`). A class's docstring is what the operator is told to do
+about it; the message given when raising says what happened. `exit_code` is what the
+command line ends with.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+
+
+class Abort(enum.IntEnum):
+    """Why a session ends before its time; sent to the peer in an ABORT message."""
+
+    PROTOCOL = 1
+    VERSION = 2
+    BUSY = 3
+    REFUSED = 4
+    TOO_LARGE = 5
+    TIMEOUT = 6
+    CANCELLED = 7
+    INTERNAL = 8
+
+
+class SetsyncError(Exception):
+    """Look at the message above; if it makes no sense, please report it."""
+
+    exit_code = 1
+    code = "failed"
+
+    @property
+    def message(self) -> str:
+        """What happened, in one sentence."""
+        return str(self)
+
+    @property
+    def advice(self) -> str:
+        """What the operator can do about it."""
+        return inspect.cleandoc(type(self).__doc__ or "")
+
+
+# --- ours, or our caller's -------------------------------------------------------------
+
+
+class LocalError(SetsyncError):
+    """Correct the command or its input and run it again; nothing was changed."""
+
+
+class UsageError(LocalError):
+    """Run the command with -h to see how it is meant."""
+
+    exit_code = 2
+    code = "usage"
+
+
+class InvalidEntryError(LocalError):
+    """The entry was refused and nothing of it was stored; ask whoever made it for a good copy."""
+
+    code = "invalid_entry"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PayloadTooLargeError(LocalError):
+    """Put less into one entry, or set SETSYNC_MAX_PAYLOAD to more bytes (at most 16 MiB)."""
+
+    code = "payload_too_large"
+
+
+class PayloadWithheldError(LocalError):
+    """The entry is here without its payload; sync with a node that has it."""
+
+    code = "withheld"
+
+
+class InvalidNameError(LocalError):
+    """A collection is named like a path: 1 to 255 bytes of UTF-8, segments joined by '/'."""
+
+    exit_code = 2
+    code = "invalid_name"
+
+
+class KeyFileError(LocalError):
+    """Key files are made by 'setsync key new'; they belong to you alone (mode 0600)."""
+
+    code = "key_file"
+
+
+class ExportFileError(LocalError):
+    """What came before the fault was kept. Get the file again and import it: nothing doubles."""
+
+    code = "export_file"
+
+
+class NoSuchEntryError(LocalError):
+    """Give the id as 'setsync ls COLLECTION --ids' prints it; 8 hex digits or more."""
+
+    exit_code = 10
+    code = "no_such_entry"
+
+
+class NoSuchCollectionError(NoSuchEntryError):
+    """'setsync ls' lists the collections that are here."""
+
+    code = "no_such_collection"
+
+
+class AmbiguousPrefixError(NoSuchEntryError):
+    """Give more digits of the id."""
+
+    code = "ambiguous_prefix"
+
+
+class ListenError(LocalError):
+    """Choose another port with --listen HOST:PORT (0 picks a free one), or stop what uses it."""
+
+    code = "listen"
+
+
+# --- the other side's -------------------------------------------------------------------
+
+
+class PeerError(SetsyncError):
+    """The other side broke the protocol; what had arrived before is kept. Is it a setsync node?"""
+
+    exit_code = 3
+    code = "peer"
+    abort = Abort.PROTOCOL
+
+    def __init__(self, message: str, abort: Abort | None = None) -> None:
+        super().__init__(message)
+        if abort is not None:
+            self.abort = abort
+
+
+class PeerVersionError(PeerError):
+    """Bring both nodes to versions of setsync that share a protocol version."""
+
+    code = "version"
+    abort = Abort.VERSION
+
+
+class PeerRefusedError(PeerError):
+    """The other side declined; its reason is in the message. What had arrived before is kept."""
+
+    code = "refused"
+    abort = Abort.REFUSED
+
+
+class PeerTimeoutError(PeerError):
+    """The other side fell silent. What had arrived is kept; run the command again."""
+
+    exit_code = 4
+    code = "timeout"
+    abort = Abort.TIMEOUT
+
+
+class PeerUnreachableError(PeerError):
+    """Is the other node running, and is this its address and port?"""
+
+    exit_code = 4
+    code = "unreachable"
+
+
+class PeerGoneError(PeerError):
+    """The connection was cut. What had arrived is kept; run the command again to go on."""
+
+    exit_code = 4
+    code = "cut"
+
+
+# --- the disk's -------------------------------------------------------------------------
+
+
+class StoreError(SetsyncError):
+    """Nothing was stored by this step, and what was stored before is untouched."""
+
+    exit_code = 5
+    code = "store"
+
+
+class DataDirectoryError(StoreError):
+    """Name a data directory with --data DIR or SETSYNC_DATA; 'setsync init' makes one."""
+
+    code = "data_directory"
+
+
+class NewerFormatError(StoreError):
+    """Use the version of setsync that wrote this directory, or a newer one."""
+
+    code = "newer_format"
+
+
+class StoreLockedError(StoreError):
+    """Stop the other process first, or use another data directory."""
+
+    code = "locked"
+
+
+class StoreFullError(StoreError):
+    """Free some space and run it again; what was acknowledged before is safe."""
+
+    code = "full"
+
+
+class StoreLimitError(StoreError):
+    """Raise the limit only if you trust whoever fills this node."""
+
+    code = "limit"
+
+
+class DamagedStoreError(StoreError):
+    """Keep this directory for study and restore a backup, or sync into a fresh directory."""
+
+    exit_code = 6
+    code = "damaged"

@@ -1,0 +1,1 @@
+"""The node: the only room that waits, and so the only one that knows trio."""

@@ -1,0 +1,181 @@
+"""Where a node keeps its things, and how much it may keep.
+
+DIR/setsync.json      says that the directory is ours, and its format
+DIR/node.key          the node's identity, mode 0600
+DIR/author.key        the default author, mode 0600
+DIR/store/            LMDB
+DIR/serve.lock        held by the one process that serves
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from setsync.errors import DataDirectoryError, NewerFormatError, StoreLockedError, UsageError
+from setsync.limits import DEFAULT_MAX_PAYLOAD, MAP_SIZE, MAX_PAYLOAD
+from setsync.model.keys import SecretKey, read_key_file, write_key_file
+from setsync.store.environment import DATA_FILE
+from setsync.store.lmdb_store import Store
+
+FORMAT_VERSION = 1
+_MARKER = "setsync.json"
+
+
+def default_directory() -> Path:
+    """The platform's folder for a user's data."""
+    return Path(platformdirs.user_data_dir("setsync", appauthor=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may set, by environment variable until there is a file for it."""
+
+    max_payload: int = DEFAULT_MAX_PAYLOAD
+    map_size: int = MAP_SIZE
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """SETSYNC_MAX_PAYLOAD and SETSYNC_MAP_SIZE, in bytes. Raises UsageError."""
+        return cls(
+            max_payload=_number(
+                environment, "SETSYNC_MAX_PAYLOAD", DEFAULT_MAX_PAYLOAD, MAX_PAYLOAD
+            ),
+            map_size=_number(environment, "SETSYNC_MAP_SIZE", MAP_SIZE, 2**46),
+        )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = environment.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= most:
+        raise UsageError(f"{name} is a number of bytes from 1 to {most}, not {text!r}.")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    """A node's directory, which `init` made and `open` found to be ours."""
+
+    path: Path
+
+    @classmethod
+    def init(cls, path: Path, node: SecretKey, author: SecretKey) -> DataDirectory:
+        """Make the directory and put both keys into it.
+
+        Raises DataDirectoryError when it is not empty, StoreError when it cannot be made.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = sorted(item.name for item in path.iterdir())
+        except OSError as error:
+            raise DataDirectoryError(f"{path} cannot be made: {error.strerror}.") from error
+        if _MARKER in found:
+            raise DataDirectoryError(f"{path} is a setsync data directory already.")
+        if found:
+            raise DataDirectoryError(f"{path} is not empty and not ours: it holds {found[0]!r}.")
+        directory = cls(path)
+        write_key_file(directory.node_key_path, node)
+        write_key_file(directory.author_key_path, author)
+        Store.open(directory.store_path).close()
+        # Last, so that a directory with this mark is complete.
+        directory._write_marker()
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> DataDirectory:
+        """Raises DataDirectoryError (missing or foreign), NewerFormatError."""
+        try:
+            marker = json.loads((path / _MARKER).read_text(encoding="utf-8"))
+            version = int(marker["setsync"])
+        except FileNotFoundError as error:
+            what = "is not a setsync data directory" if path.exists() else "does not exist"
+            raise DataDirectoryError(f"{path} {what}.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataDirectoryError(f"{path / _MARKER} cannot be read: {error}.") from error
+        if version > FORMAT_VERSION:
+            raise NewerFormatError(
+                f"{path} has format {version}; this version reads up to {FORMAT_VERSION}."
+            )
+        return cls(path)
+
+    def copy(self, store: Store, target: Path) -> DataDirectory:
+        """Copy one moment of this directory, keys included, into a missing or empty folder.
+
+        `store` is this directory's, open. Raises DataDirectoryError, KeyFileError, StoreError.
+        """
+        try:
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = sorted(item.name for item in target.iterdir())
+        except OSError as error:
+            raise DataDirectoryError(f"{target} cannot be made: {error.strerror}.") from error
+        if found:
+            raise DataDirectoryError(f"{target} is not empty: it holds {found[0]!r}.")
+        directory = DataDirectory(target)
+        store.copy(directory.store_path, compact=True)
+        (directory.store_path / DATA_FILE).chmod(0o600)
+        write_key_file(directory.node_key_path, self.node_key())
+        write_key_file(directory.author_key_path, self.author_key())
+        # Last, as in `init`: a copy that was interrupted is no data directory.
+        directory._write_marker()
+        return directory
+
+    def _write_marker(self) -> None:
+        draft = self.path / (_MARKER + ".new")
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump({"setsync": FORMAT_VERSION}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(self.path / _MARKER)
+
+    @property
+    def store_path(self) -> Path:
+        """Where LMDB's files are."""
+        return self.path / "store"
+
+    @property
+    def node_key_path(self) -> Path:
+        """The node's identity."""
+        return self.path / "node.key"
+
+    @property
+    def author_key_path(self) -> Path:
+        """The default author's key."""
+        return self.path / "author.key"
+
+    def node_key(self) -> SecretKey:
+        """Raises KeyFileError."""
+        return read_key_file(self.node_key_path)
+
+    def author_key(self) -> SecretKey:
+        """Raises KeyFileError."""
+        return read_key_file(self.author_key_path)
+
+    def open_store(self, settings: Settings) -> Store:
+        """Raises StoreError and its kinds."""
+        return Store.open(self.store_path, create=False, map_size=settings.map_size)
+
+    def lock_for_serving(self) -> int:
+        """Hold the serve lock until the returned descriptor is closed or this process ends.
+
+        Raises StoreLockedError when another process serves this directory.
+        """
+        descriptor = os.open(self.path / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise StoreLockedError(
+                f"{self.path} is being served already, by process {holder or 'unknown'}."
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor

@@ -1,0 +1,52 @@
+"""What every session of one node shares: its store, its writer, who it is, what it wants."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ParamSpec, Protocol, TypeVar
+
+import trio
+
+from setsync.limits import DEFAULT_MAX_PAYLOAD
+from setsync.model.collection import EVERYTHING, Pattern, match_any
+from setsync.node.writer import Writer
+from setsync.store.contract import EntryStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Offload(Protocol):
+    """Runs a plain function that may touch the disk, off the event loop."""
+
+    async def __call__(self, work: Callable[..., T], *arguments: object) -> T: ...
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """In one of trio's worker threads, whole, and never abandoned half way."""
+    return await trio.to_thread.run_sync(work, *arguments)
+
+
+async def inline(work: Callable[..., T], *arguments: object) -> T:
+    """Right here: for simulations, whose clock must not run on while a thread works."""
+    await trio.lowlevel.checkpoint()
+    return work(*arguments)
+
+
+@dataclass
+class Local:
+    """One node. `nonce` makes 32 fresh bytes a session."""
+
+    store: EntryStore
+    node_id: bytes
+    writer: Writer
+    interests: tuple[Pattern, ...] = (Pattern(EVERYTHING),)
+    max_payload: int = DEFAULT_MAX_PAYLOAD
+    offload: Offload = in_thread
+    nonce: Callable[[], bytes] = field(default=lambda: os.urandom(32), repr=False)
+
+    def wants(self, name: str) -> bool:
+        """Whether a collection is among the interests."""
+        return match_any(self.interests, name)

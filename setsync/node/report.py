@@ -1,0 +1,72 @@
+"""What a session came to: the numbers people read and programs parse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from setsync.reconcile.digest import Summary
+from setsync.session.session import Counters
+
+
+@dataclass
+class Report:
+    """One session, as its initiator saw it. `seconds` from the first byte to the last.
+
+    `missing_here` and `missing_there` are the entries that one side had and the other
+    lacked when they were first compared; `newer` those that came after the session began
+    and still differ at its end. `before` and `after` are this side's collections.
+    """
+
+    state: str = "failed"
+    in_sync: bool = False
+    peer: str = ""
+    round_trips: int = 0
+    seconds: float = 0.0
+    missing_here: int = 0
+    missing_there: int = 0
+    newer: int = 0
+    counters: Counters = field(default_factory=Counters)
+    entries_sent: int = 0
+    entries_received: int = 0
+    before: dict[str, Summary] = field(default_factory=dict)
+    after: dict[str, Summary] = field(default_factory=dict)
+    ids_here: list[tuple[str, bytes]] = field(default_factory=list)
+    ids_there: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `sync --json`; its schema is docs/json/sync.json."""
+        sent, received = self.counters.sent, self.counters.received
+        phases = {phase: {"sent": sent[phase], "received": received[phase]} for phase in sent}
+        return {
+            "state": self.state,
+            "in_sync": self.in_sync,
+            "peer": self.peer,
+            "round_trips": self.round_trips,
+            "seconds": round(self.seconds, 6),
+            "missing_here": self.missing_here,
+            "missing_there": self.missing_there,
+            "newer": self.newer,
+            "bytes": {
+                "sent": self.counters.total_sent(),
+                "received": self.counters.total_received(),
+                **phases,
+            },
+            "entries": {"sent": self.entries_sent, "received": self.entries_received},
+            "collections": self._collections(),
+        }
+
+    def _collections(self) -> list[dict[str, Any]]:
+        names = sorted(self.before.keys() | self.after.keys(), key=str.encode)
+        return [
+            {
+                "name": name,
+                "before": _summary(self.before.get(name)),
+                "after": _summary(self.after.get(name)),
+            }
+            for name in names
+        ]
+
+
+def _summary(summary: Summary | None) -> dict[str, Any] | None:
+    return None if summary is None else {"count": summary.count, "digest": summary.digest.hex()}

@@ -1,0 +1,337 @@
+"""The responder of a session, and the listener that starts one for each connection.
+
+A responder answers. It keeps of a session only what the protocol's state needs: which
+collections it listed, how much it has answered, what it still has to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from setsync import limits
+from setsync.errors import Abort, PeerError, SetsyncError
+from setsync.node.connection import Connection
+from setsync.node.greeting import Agreement, hello
+from setsync.node.local import Local
+from setsync.node.transfer import Incoming, Take, next_ids, send_entries
+from setsync.reconcile.catalogue import Catalogue, NumberedViews
+from setsync.reconcile.labels import FULL, SHORT
+from setsync.reconcile.questions import Range, from_wire, read_prefix
+from setsync.reconcile.rounds import Wanted, answer, resolve
+from setsync.session.session import Counters
+from setsync.session.table import Role
+from setsync.store.contract import Snapshot
+from setsync.wire import messages as m
+
+# A message of answers or of a listing is sent when it has grown to this.
+_ANSWER_BYTES = 128 * limits.KIB
+
+
+@dataclass
+class Served:
+    """What a responder can say of a session when it is over."""
+
+    peer: str = ""
+    state: str = "failed"
+    reason: str = ""
+    entries_sent: int = 0
+    entries_received: int = 0
+    new_entries: int = 0
+    counters: Counters = field(default_factory=Counters)
+
+
+async def run_responder(
+    stream: trio.abc.Stream, local: Local, served: Served | None = None
+) -> None:
+    """Answer one session on a connected stream, which is closed afterwards.
+
+    Raises PeerError, StoreError; `served` then holds what was known until then.
+    """
+    served = served if served is not None else Served()
+    connection = Connection(stream, Role.RESPONDER)
+    served.counters = connection.session.counters
+    try:
+        await connection.run(lambda _: _Responding(connection, local, served).run())
+        served.state = "done"
+    except trio.Cancelled:
+        served.state = "cancelled"
+        raise
+    except SetsyncError as error:
+        served.reason = error.message
+        raise
+
+
+class _Responding:
+    def __init__(self, connection: Connection, local: Local, served: Served) -> None:
+        self._connection = connection
+        self._local = local
+        self._served = served
+        self._agreement: Agreement
+        self._began = 0
+        self._turn = -1
+        self._key = b""
+        self._names: list[str] = []
+        self._answered_bytes = 0
+        self._sent_entries = 0
+
+    async def run(self) -> None:
+        """Greet, then answer until the initiator is done."""
+        await self._greet()
+        while True:
+            message = await self._connection.receive(limits.IDLE_TIMEOUT)
+            match message:
+                case m.Catalog():
+                    await self._compare_catalogue(message)
+                case m.Questions(items):
+                    await self._answer(items)
+                case m.AskIds(items):
+                    await self._tell_ids(items)
+                case m.Totals():
+                    await self._transfer(message)
+                case m.Done():
+                    return
+                case _:
+                    raise _unexpected(message)
+
+    async def _greet(self) -> None:
+        theirs = await self._connection.receive(limits.HELLO_TIMEOUT)
+        if not isinstance(theirs, m.Hello):
+            raise _unexpected(theirs)
+        mine = hello(self._local, self._local.interests, m.BOTH)
+        self._agreement = Agreement.of(theirs, mine)
+        self._served.peer = theirs.node.hex()
+        await self._connection.send(mine)
+        self._began = await self._local.offload(self._last_arrival)
+
+    def _last_arrival(self) -> int:
+        with self._local.store.snapshot() as snapshot:
+            return snapshot.last_arrival
+
+    def _read_catalogue(self) -> Catalogue:
+        with self._local.store.snapshot() as snapshot:
+            return self._agreement.catalogue(snapshot)
+
+    # --- comparing ------------------------------------------------------------------------
+
+    async def _compare_catalogue(self, message: m.Catalog) -> None:
+        """A new pass begins: the same, or the list of what is here."""
+        self._turn += 1
+        if self._turn > limits.MAX_PASSES:
+            raise PeerError(f"A session has at most {limits.MAX_PASSES + 1} passes.")
+        self._key = self._agreement.key(self._turn)
+        catalogue: Catalogue = await self._local.offload(self._read_catalogue)
+        self._answered_bytes = 0
+        self._sent_entries = 0
+        if catalogue.digest(self._key)[:16] == message.digest:
+            await self._connection.send(m.Same())
+            return
+        self._names = [name for name, _ in catalogue.collections]
+        part: list[tuple[str, int, bytes]] = []
+        size = 0
+        for item in catalogue.listing(self._key):
+            part.append(item)
+            size += len(item[0].encode()) + 32
+            if size >= _ANSWER_BYTES or len(part) == limits.MAX_ARRAY:
+                await self._connection.send(m.Listing(tuple(part)))
+                part, size = [], 0
+        await self._connection.send(m.Listed(tuple(part)))
+
+    async def _answer(self, items: Sequence[tuple[int, int, bytes, int]]) -> None:
+        """Answer in as many messages as the answers need, each from one snapshot."""
+        done = 0
+        while done < len(items):
+            answers, done = await self._local.offload(self._look_up, items, done)
+            await self._connection.send(m.Answers(tuple(answers)))
+
+    def _look_up(
+        self, items: Sequence[tuple[int, int, bytes, int]], start: int
+    ) -> tuple[list[tuple[tuple[int, ...], bytes]], int]:
+        answers: list[tuple[tuple[int, ...], bytes]] = []
+        size = 0
+        with self._local.store.snapshot() as snapshot:
+            views = NumberedViews(self._names, snapshot.view)
+            for item in items[start:]:
+                try:
+                    found = answer(from_wire(item), views, self._key)
+                except (ValueError, KeyError) as error:
+                    raise PeerError(f"A question cannot be understood: {error}") from error
+                answers.append(found.to_wire())
+                size += len(found.labels) + 4 * len(found.numbers) + 8
+                if size >= _ANSWER_BYTES:
+                    break
+            self._charge(size, snapshot)
+        return answers, start + len(answers)
+
+    def _charge(self, size: int, snapshot: Snapshot) -> None:
+        """Count what this pass asked for, in bytes sent and in ids read for it.
+
+        Twice the ids, and once more for the summaries above them, is more than any honest
+        way to compare takes; and nobody lacks an entry twice. The set is as large as it is
+        by now, not as it was when the pass began. Raises PeerError.
+        """
+        self._answered_bytes += size
+        allowed = 4 * 32 * snapshot.entry_count + limits.ROUND_ANSWER_BYTES
+        if self._answered_bytes > allowed or self._sent_entries > snapshot.entry_count:
+            raise PeerError("More was asked about the sets than they hold.", Abort.TOO_LARGE)
+
+    async def _tell_ids(self, items: Sequence[tuple[int, bytes, int, bytes]]) -> None:
+        """The whole ids behind labels or ranges, and how many are newer than the session."""
+        for item in items:
+            take: Take = await self._local.offload(self._understand, item)
+            after = b""
+            while True:
+                ids, newer = await self._local.offload(self._some_ids, take, after)
+                if not ids:
+                    break
+                after = ids[-1]
+                await self._connection.send(m.Ids(((item[0], b"".join(ids), newer),), 1))
+        await self._connection.send(m.Ids((), 0))
+
+    def _some_ids(self, take: Take, after: bytes) -> tuple[list[bytes], int]:
+        with self._local.store.snapshot() as snapshot:
+            ids = next_ids(snapshot, take, after)
+            self._charge(32 * len(ids), snapshot)
+            arrivals = [snapshot.arrival(take.collection, id_) or 0 for id_ in ids]
+        return ids, sum(arrival > self._began for arrival in arrivals)
+
+    def _understand(self, item: tuple[int, bytes, int, bytes]) -> Take:
+        """What one item of WANT or ASK_IDS names. Raises PeerError."""
+        number, wire_prefix, width, labels = item
+        try:
+            name, prefix = self._names[number], read_prefix(wire_prefix)
+            if (
+                width not in (0, SHORT, FULL)
+                or len(labels) % (width or 1)
+                or (labels and not width)
+            ):
+                raise ValueError(f"labels of {width} bytes")
+        except (ValueError, IndexError) as error:
+            raise PeerError(f"What is wanted cannot be understood: {error}") from error
+        with self._local.store.snapshot() as snapshot:
+            view = snapshot.view(name)
+            looked_at = view.summary(prefix).count if view is not None and width == SHORT else 0
+            self._charge(8 * looked_at + len(labels) + len(wire_prefix), snapshot)
+            if not width:
+                return Take(name, None, prefix)
+            wanted = Wanted(Range(number, prefix), width, labels, len(labels) // width)
+            ids = resolve(wanted, view, self._key) if view is not None else ()
+        return Take(name, sorted({row.tobytes() for row in ids}), prefix)
+
+    # --- moving entries -------------------------------------------------------------------
+
+    async def _transfer(self, totals: m.Totals) -> None:
+        """Both directions at once, until the initiator closes the pass."""
+        self._all_sent = False
+        wants, wanted = trio.open_memory_channel[m.Want](limits.WANTS_UNDER_WAY)
+        incoming = Incoming(
+            self._connection,
+            self._local,
+            lambda name: bool(totals.sending) and self._agreement.is_mutual(name),
+            lambda _: None,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(incoming.run)
+            nursery.start_soon(self._serve_wants, wanted)
+            await self._until_closed(incoming, wants)
+            nursery.cancel_scope.cancel()
+        self._served.entries_received += incoming.committed
+        self._served.new_entries += incoming.new
+
+    async def _until_closed(
+        self, incoming: Incoming, wants: trio.MemorySendChannel[m.Want]
+    ) -> None:
+        while True:
+            message = await self._connection.receive(limits.IDLE_TIMEOUT)
+            match message:
+                case m.Want():
+                    await self._pass_on(wants, message)
+                case m.Entries() | m.Piece():
+                    await incoming.take(message)
+                case m.Sent():
+                    await incoming.finish()
+                case m.Committed():
+                    pass
+                case m.Close():
+                    if not self._all_sent:
+                        raise PeerError("The session was closed before its entries were here.")
+                    await incoming.finish()
+                    catalogue: Catalogue = await self._local.offload(self._read_catalogue)
+                    await self._connection.send(m.Closed(catalogue.digest(self._key)))
+                    return
+                case _:
+                    raise _unexpected(message)
+
+    async def _pass_on(self, wants: trio.MemorySendChannel[m.Want], message: m.Want) -> None:
+        try:
+            await wants.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise PeerError("More was wanted after the last want.") from None
+        if not message.more:
+            wants.close()
+
+    async def _serve_wants(self, wanted: trio.MemoryReceiveChannel[m.Want]) -> None:
+        max_payload = self._agreement.initiator.max_payload
+        async with wanted:
+            async for message in wanted:
+                for item in message.items:
+                    take: Take = await self._local.offload(self._understand, item)
+                    await send_entries(
+                        self._connection, self._local, take, max_payload, self._count_sent
+                    )
+            self._all_sent = True
+            await self._connection.send(m.Sent())
+
+    def _count_sent(self, _: str, count: int) -> None:
+        self._served.entries_sent += count
+        self._sent_entries += count
+
+
+# --- listening ----------------------------------------------------------------------------
+
+
+async def listen(
+    local: Local,
+    listeners: Sequence[trio.SocketListener],
+    on_session: Callable[[Served], None],
+    most: int = limits.MAX_CONNECTIONS,
+) -> None:
+    """Serve every connection until cancelled; one over `most` is told that we are busy.
+
+    `on_session` hears of each session when it is over, however it ended.
+    """
+    running = 0
+
+    async def handle(stream: trio.SocketStream) -> None:
+        nonlocal running
+        running += 1
+        served = Served()
+        try:
+            if running > most:
+                served.reason = "It was one connection too many."
+                await _refuse(stream)
+                return
+            await run_responder(stream, local, served)
+        except SetsyncError:
+            pass  # told to the peer already, and to the operator below
+        except Exception as error:  # a defect of ours must not take the other sessions down
+            served.reason = f"A defect of setsync, please report it: {error!r}"
+        finally:
+            running -= 1
+            on_session(served)
+
+    async with trio.open_nursery() as nursery:
+        await trio.serve_listeners(handle, list(listeners), handler_nursery=nursery)
+
+
+async def _refuse(stream: trio.SocketStream) -> None:
+    async def say_busy(_: Connection) -> None:
+        raise PeerError("This node has as many connections as it takes; try later.", Abort.BUSY)
+
+    await Connection(stream, Role.RESPONDER).run(say_busy)
+
+
+def _unexpected(message: object) -> PeerError:
+    return PeerError(f"A {type(message).__name__} message came where another was due.")

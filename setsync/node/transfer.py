@@ -1,0 +1,270 @@
+"""Entries on their way: out of the store in batches, into the writer as they come.
+
+Both directions run at once and neither waits for the other. On each side entries are read,
+sent, verified and committed in one order, so that system collections, which are sent first,
+are also committed first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from setsync.errors import Abort, InvalidEntryError, PeerError
+from setsync.limits import ENTRY_BATCH, IDS_PER_READ, PAYLOAD_PIECE, UNCOMMITTED_BATCHES
+from setsync.model.entry import UnverifiedEntry
+from setsync.node.connection import Connection
+from setsync.node.local import Local
+from setsync.node.writer import Ticket
+from setsync.store.contract import EntryStore, Snapshot, StoredEntry
+from setsync.wire.messages import Committed, Entries, EntryItem, Piece
+
+# Entries in one message; an array of them has a bound of its own.
+_MOST_IN_MESSAGE = 2_000
+
+
+# --- out ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Entries to send: distinct ids of a collection in order, or (ids None) a whole range."""
+
+    collection: str
+    ids: Sequence[bytes] | None
+    prefix: str = ""
+
+
+async def send_entries(
+    connection: Connection,
+    local: Local,
+    take: Take,
+    max_payload: int,
+    on_sent: Callable[[str, int], None],
+) -> None:
+    """Send what `take` names, in batches; a payload over `max_payload` is withheld.
+
+    Each batch is read in one short snapshot. `on_sent` hears the collection and how many.
+    """
+    after = b""
+    while ids := await local.offload(_next_ids, local.store, take, after):
+        after = ids[-1]
+        while ids:
+            batch, used = await local.offload(_read_batch, local.store, take.collection, ids)
+            ids = ids[used:]
+            if batch:
+                await _send_batch(connection, take.collection, batch, max_payload)
+                on_sent(take.collection, len(batch))
+
+
+def _next_ids(store: EntryStore, take: Take, after: bytes) -> list[bytes]:
+    with store.snapshot() as snapshot:
+        return next_ids(snapshot, take, after)
+
+
+def next_ids(snapshot: Snapshot, take: Take, after: bytes) -> list[bytes]:
+    """The ids of `take` above `after`, a bounded number of them."""
+    if take.ids is not None:
+        at = bisect_right(take.ids, after)
+        return list(take.ids[at : at + IDS_PER_READ])
+    view = snapshot.view(take.collection)
+    if view is None:
+        return []
+    return [row.tobytes() for row in view.ids(take.prefix, after, IDS_PER_READ)]
+
+
+def _read_batch(
+    store: EntryStore, collection: str, ids: Sequence[bytes]
+) -> tuple[list[StoredEntry], int]:
+    """Entries of about ENTRY_BATCH bytes, and how many of the ids that used up."""
+    batch: list[StoredEntry] = []
+    size = 0
+    with store.snapshot() as snapshot:
+        for entry in snapshot.entries(collection, ids):
+            batch.append(entry)
+            size += entry.size
+            if size >= ENTRY_BATCH or len(batch) == _MOST_IN_MESSAGE:
+                return batch, ids.index(entry.id) + 1
+    return batch, len(ids)
+
+
+async def _send_batch(
+    connection: Connection, collection: str, batch: Sequence[StoredEntry], max_payload: int
+) -> None:
+    """One message, or several where a large payload has to follow in pieces."""
+    items: list[EntryItem] = []
+    size = 0
+    for entry in batch:
+        payload = entry.payload
+        if payload is not None and len(payload) > max_payload:
+            payload = None
+        if payload is not None and len(payload) > PAYLOAD_PIECE:
+            items.append((entry.header, len(payload)))
+            await connection.send(Entries(((collection, tuple(items)),)))
+            await _send_pieces(connection, payload)
+            items, size = [], 0
+            continue
+        items.append((entry.header, payload))
+        size += len(entry.header) + len(payload or b"")
+        if size >= ENTRY_BATCH:
+            await connection.send(Entries(((collection, tuple(items)),)))
+            items, size = [], 0
+    if items:
+        await connection.send(Entries(((collection, tuple(items)),)))
+
+
+async def _send_pieces(connection: Connection, payload: bytes) -> None:
+    for offset in range(0, len(payload), PAYLOAD_PIECE):
+        await connection.send(Piece(offset, payload[offset : offset + PAYLOAD_PIECE]))
+
+
+# --- in -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """A payload that comes in pieces."""
+
+    collection: str
+    header: bytes
+    size: int
+    payload: bytearray
+
+
+class Incoming:
+    """What a peer sends us in one pass: put together, handed to the writer, acknowledged.
+
+    Start `run` in a nursery; feed `take`; then `finish`. Taking waits for the disk and never
+    for the peer: if it waited until an acknowledgement is sent, two nodes that both send
+    more than a socket holds would each wait for the other to read.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        local: Local,
+        may_come: Callable[[str], bool],
+        on_committed: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._local = local
+        self._may_come = may_come
+        self._on_committed = on_committed
+        self._assembly: _Assembly | None = None
+        self._tickets, self._to_settle = trio.open_memory_channel[Ticket](UNCOMMITTED_BATCHES)
+        self._changed = trio.Condition()
+        self._is_finished = False
+        self._taken = 0
+        self._acknowledged = 0
+        self.committed = 0
+        self.new = 0
+
+    async def take(self, message: Entries | Piece) -> None:
+        """Take a message; waits while too much is not yet committed.
+
+        Raises PeerError for what nobody asked for or what is over a limit.
+        """
+        if self._is_finished:
+            raise PeerError("An entry came after what was said to be the last.")
+        if isinstance(message, Piece):
+            entries = self._take_piece(message)
+        else:
+            entries = self._take_entries(message)
+        if entries:
+            async with self._changed:
+                self._taken += len(entries)
+                self._changed.notify_all()
+            await self._tickets.send(await self._local.writer.submit(entries))
+
+    async def until_taken(self, count: int) -> None:
+        """Wait until so many entries have come, durable or not."""
+        async with self._changed:
+            while self._taken < count:
+                await self._changed.wait()
+
+    def _take_entries(self, message: Entries) -> list[UnverifiedEntry]:
+        if self._assembly is not None:
+            raise PeerError("Entries came before the last payload's pieces were all here.")
+        entries: list[UnverifiedEntry] = []
+        for collection, items in message.groups:
+            if not self._may_come(collection):
+                raise PeerError(f"Nobody asked for entries of {collection!r} here.")
+            for header, payload in items:
+                if self._assembly is not None:
+                    raise PeerError("An entry came where pieces of a payload were due.")
+                if isinstance(payload, int):
+                    self._check_size(payload)
+                    self._assembly = _Assembly(collection, header, payload, bytearray())
+                    continue
+                self._check_size(len(payload or b""))
+                entries.append(UnverifiedEntry(collection, header, payload))
+        return entries
+
+    def _take_piece(self, piece: Piece) -> list[UnverifiedEntry]:
+        assembly = self._assembly
+        if assembly is None or piece.offset != len(assembly.payload):
+            raise PeerError("A piece of a payload came that does not fit.")
+        assembly.payload += piece.data
+        if len(assembly.payload) > assembly.size:
+            raise PeerError("A payload has more pieces than its size allows.")
+        if len(assembly.payload) < assembly.size:
+            return []
+        self._assembly = None
+        return [UnverifiedEntry(assembly.collection, assembly.header, bytes(assembly.payload))]
+
+    def _check_size(self, size: int) -> None:
+        if size > self._local.max_payload:
+            raise PeerError(
+                f"A payload of {size} bytes came; this node takes {self._local.max_payload}.",
+                Abort.TOO_LARGE,
+            )
+
+    async def run(self) -> None:
+        """Settle and acknowledge until cancelled. Raises PeerError for an invalid entry."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._settle)
+            nursery.start_soon(self._acknowledge)
+
+    async def _settle(self) -> None:
+        async for ticket in self._to_settle:
+            try:
+                added = await ticket.wait()
+            except InvalidEntryError as error:
+                raise PeerError(f"An entry that was sent is not valid: {error.message}") from error
+            async with self._changed:
+                self.committed += len(ticket.entries)
+                self.new += len(added.new)
+                self._changed.notify_all()
+            self._on_committed(len(ticket.entries))
+
+    async def _acknowledge(self) -> None:
+        """Tell the peer how many are durable; while that waits to be sent, the number grows."""
+        while True:
+            async with self._changed:
+                while self._acknowledged == self.committed:
+                    await self._changed.wait()
+                count = self.committed
+            await self._connection.send(Committed(count))
+            async with self._changed:
+                self._acknowledged = count
+                self._changed.notify_all()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that came is durable and acknowledged."""
+        return self._acknowledged == self._taken and self._assembly is None
+
+    async def finish(self) -> None:
+        """Wait until everything that came is durable and acknowledged.
+
+        Raises PeerError when a payload is still incomplete.
+        """
+        if self._assembly is not None:
+            raise PeerError("The last payload is incomplete.")
+        self._is_finished = True
+        async with self._changed:
+            while not self.is_idle:
+                await self._changed.wait()

@@ -1,0 +1,1 @@
+"""One session as a machine: bytes in, messages out; messages in, bytes out."""

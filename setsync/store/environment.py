@@ -1,0 +1,339 @@
+"""LMDB, opened the one safe way; the only importer of lmdb.
+
+What the rest of the store may rely on:
+
+- a write transaction is one plain function, run from begin to commit in one call on one
+  thread (committed on another thread, LMDB's writer lock stays held for ever);
+- a commit that returned is on the disk: never `sync=False`, never `writemap`;
+- no transaction is handed to anybody who waits for a network;
+- after `fork()` nothing works in the child, rather than something quietly going wrong;
+- LMDB's exceptions end here, as the operator's own words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, Self, TypeVar, cast
+
+import lmdb
+import lmdb.verify
+
+from setsync.errors import DamagedStoreError, StoreError, StoreFullError
+from setsync.limits import GIB, MAP_SIZE, MAX_READERS, MIB
+from setsync.store.layout import MAX_TABLES
+
+T = TypeVar("T")
+
+Table = Any
+"""A table's handle, which `get`, `put`, `delete`, `stat` and `cursor` take as `db`."""
+
+
+class Cursor(Protocol):
+    """What is used of LMDB's cursor; keys and values are copies, never its buffers."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def set_range(self, key: bytes) -> bool: ...
+    def first(self) -> bool: ...
+    def last(self) -> bool: ...
+    def next(self) -> bool: ...
+    def prev(self) -> bool: ...
+    def key(self) -> bytes: ...
+    def item(self) -> tuple[bytes, bytes]: ...
+    def iternext(self) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Transaction(Protocol):
+    """What is used of LMDB's transaction."""
+
+    def get(self, key: bytes, *, db: Table) -> bytes | None: ...
+    def put(self, key: bytes, value: bytes, *, db: Table, append: bool = False) -> bool: ...
+    def delete(self, key: bytes, *, db: Table) -> bool: ...
+    def stat(self, db: Table) -> Mapping[str, int]: ...
+    def cursor(self, db: Table) -> Cursor: ...
+
+
+DATA_FILE = "data.mdb"
+LOCK_FILE = "lock.mdb"
+# Growing or closing the map pulls it from under this process's readers, so both wait for
+# them; they are short.
+_READERS_LEAVE_SECONDS = 30.0
+_DAMAGED = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+)
+
+
+class Environment:
+    """One LMDB environment, for one process and any number of its threads.
+
+    Raises StoreFullError, DamagedStoreError or StoreError from every method.
+    """
+
+    def __init__(self, path: Path, map_size: int = MAP_SIZE) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        self._write_lock = threading.Lock()
+        self._gate = threading.Condition()
+        self._readers: Counter[int] = Counter()  # open reads by thread
+        self._moving = False
+        self._tables: dict[bytes, Table] = {}
+        self._env = self._open(map_size)
+        self.check_readers()
+
+    def _open(self, map_size: int) -> lmdb.Environment:
+        """Reserve the map; where the system denies that much address space, less."""
+        while True:
+            try:
+                return lmdb.open(
+                    str(self.path),
+                    map_size=map_size,
+                    max_dbs=MAX_TABLES,
+                    max_readers=MAX_READERS,
+                    mode=0o600,
+                    readahead=False,
+                    max_spare_txns=8,
+                )
+            except (lmdb.MemoryError, MemoryError) as error:
+                if map_size <= GIB:
+                    raise _translate(error, self.path) from error
+                map_size //= 4
+            except (lmdb.Error, OSError) as error:
+                raise _translate(error, self.path) from error
+
+    def table_names(self) -> list[bytes]:
+        """The tables that are there, ours or not."""
+        with self.read() as transaction, transaction.cursor(db=None) as cursor:
+            return [name for name, _ in cursor.iternext()]
+
+    def open_tables(self, names: Iterable[bytes]) -> None:
+        """Make ready the tables of these names; those that are missing are made."""
+
+        def work(transaction: Transaction) -> dict[bytes, Table]:
+            return {
+                name: self._env.open_db(name, txn=cast(lmdb.Transaction, transaction))
+                for name in names
+            }
+
+        self._tables |= self.write(work)
+
+    def table(self, name: bytes) -> Table:
+        """The handle of a table that was made ready."""
+        return self._tables[name]
+
+    # --- reading --------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A read transaction: one moment of the whole store. Keep it short.
+
+        What is yielded is dead afterwards, whoever still holds it.
+        """
+        with self._guarded():
+            while True:
+                with self._reading():
+                    try:
+                        lease = _Lease(self._env.begin())
+                    except lmdb.MapResizedError:
+                        pass
+                    else:
+                        try:
+                            yield cast(Transaction, lease)
+                        finally:
+                            lease.end()
+                        return
+                self._resize(0)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Count this thread among the readers, from when the map stands still."""
+        me = threading.get_ident()
+        with self._gate:
+            # Who reads already may read more: whoever wants to move the map waits for them.
+            self._gate.wait_for(lambda: not self._moving or self._readers[me] > 0)
+            self._readers[me] += 1
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._readers[me] -= 1
+                if not self._readers[me]:
+                    del self._readers[me]
+                self._gate.notify_all()
+
+    # --- writing --------------------------------------------------------------------------
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a write transaction and commit it durably before returning.
+
+        When the map is full it is doubled and `work` runs again from the start, so it must
+        change nothing but the transaction. Any exception of `work` leaves the store as it
+        was. Not to be called with a snapshot open in the same thread: should the map have to
+        grow, it could not.
+        """
+        with self._guarded(), self._write_lock:
+            while True:
+                try:
+                    with self._env.begin(write=True) as transaction:
+                        return work(cast(Transaction, transaction))
+                except lmdb.MapFullError:
+                    size = self.map_size * 2
+                except lmdb.MapResizedError:
+                    size = 0
+                self._resize(size)
+
+    def _resize(self, size: int) -> None:
+        """Set the map's size (0: adopt what another process set) once nobody reads."""
+        with self._still() as nobody_reads:
+            if not nobody_reads or threading.get_ident() in self._readers:
+                raise StoreFullError(
+                    f"The map of {self.path} has to grow and an open snapshot keeps it from that."
+                )
+            try:
+                self._env.set_mapsize(size)
+            except lmdb.Error as error:
+                raise StoreFullError(
+                    f"The map of {self.path} is full and cannot grow: {error}."
+                ) from error
+
+    @contextlib.contextmanager
+    def _still(self) -> Iterator[bool]:
+        """Hold back readers; whether all of other threads have left."""
+        me = threading.get_ident()
+        with self._gate:
+            self._gate.wait_for(lambda: not self._moving)
+            self._moving = True
+            try:
+                yield self._gate.wait_for(
+                    lambda: not self._readers.keys() - {me}, timeout=_READERS_LEAVE_SECONDS
+                )
+            finally:
+                self._moving = False
+                self._gate.notify_all()
+
+    # --- keeping --------------------------------------------------------------------------
+
+    @property
+    def map_size(self) -> int:
+        """Bytes of address space reserved."""
+        with self._guarded():
+            return int(self._env.info()["map_size"])
+
+    @property
+    def used(self) -> int:
+        """Bytes of the data file in use, free pages inside it included."""
+        with self._guarded():
+            return (int(self._env.info()["last_pgno"]) + 1) * int(self._env.stat()["psize"])
+
+    def copy(self, target: Path, *, compact: bool) -> None:
+        """A consistent copy of the data file into the existing empty folder `target`, on its
+        disk when this returns."""
+        with self._guarded(target), self._reading():
+            self._env.copy(str(target), compact=compact)
+            for path in (target / DATA_FILE, target):
+                sync_to_disk(path)
+
+    def check_readers(self) -> int:
+        """Give back the reader slots of processes that died; how many there were."""
+        with self._guarded():
+            return int(self._env.reader_check())
+
+    def close(self) -> None:
+        """Let go of the files, after whoever writes or reads. Twice is as good as once."""
+        if os.getpid() == self._pid:
+            with self._write_lock, self._still():
+                self._env.close()
+
+    @contextlib.contextmanager
+    def _guarded(self, path: Path | None = None) -> Iterator[None]:
+        """Nothing works after fork(); LMDB's exceptions become ours, about `path`."""
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"The store {self.path} was opened before fork(); open it again in the child."
+            )
+        try:
+            yield
+        except lmdb.Error as error:
+            raise _translate(error, path or self.path) from error
+
+
+class _Lease:
+    """A read transaction that can be taken back.
+
+    LMDB gives its slot in the reader table to others only when the transaction's object
+    dies. A snapshot kept in a variable, or in the traceback of an exception, must not keep
+    it alive; so they hold this, which lets go. Bound methods cost nothing per call.
+    """
+
+    __slots__ = ("_abort", "cursor", "delete", "get", "put", "stat")
+
+    def __init__(self, transaction: lmdb.Transaction) -> None:
+        self._abort = transaction.abort
+        self.cursor = transaction.cursor
+        self.delete = transaction.delete
+        self.get = transaction.get
+        self.put = transaction.put
+        self.stat = transaction.stat
+
+    def end(self) -> None:
+        """Give the transaction back; every later use raises RuntimeError."""
+        self._abort()
+        for name in self.__slots__:
+            setattr(self, name, _over)
+
+
+def _over(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError("This snapshot is over.")
+
+
+def _translate(error: Exception, path: Path) -> StoreError:
+    """An operator's sentence for LMDB's. A full disk comes as 'Input/output error'."""
+    if isinstance(error, _DAMAGED):
+        return DamagedStoreError(f"The store {path} is damaged: {error}.")
+    if isinstance(error, lmdb.PanicError):
+        return StoreError(f"The disk failed under {path}; open the store again: {error}.")
+    if isinstance(error, lmdb.ReadersFullError):
+        return StoreError(f"More than {MAX_READERS} readers are open on {path}.")
+    if isinstance(error, lmdb.MapFullError):
+        return StoreFullError(f"The map of {path} is full.")
+    free = shutil.disk_usage(path).free if path.exists() else 0
+    if "No space" in str(error) or ("Input/output" in str(error) and free < 16 * MIB):
+        return StoreFullError(f"The disk of {path} is full ({free // 1024} KiB free).")
+    return StoreError(f"The store {path} failed: {error}.")
+
+
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def verify_file(store: Path) -> None:
+    """Walk every page of a closed data file. About 4 s a gigabyte.
+
+    Raises DamagedStoreError with the first finding.
+    """
+    path = store / DATA_FILE
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        findings: list[str] = lmdb.verify.verify(str(path))  # type: ignore[no-untyped-call]
+    except lmdb.verify.VerifyError as error:
+        findings = [str(error)]
+    if findings:
+        raise DamagedStoreError(
+            f"{path} was not closed in order and is damaged: {findings[0]}"
+            + (f" (and {len(findings) - 1} more findings)." if len(findings) > 1 else ".")
+        )

@@ -1,0 +1,339 @@
+"""The export file: signed entries and their payloads, to carry about.
+
+A msgpack stream of flat arrays; docs/export-format.md has the table:
+
+    ["setsync-export", 1, what the rest is, in words]
+    [collection, header, payload or nil]                     one an entry
+    [number of entries, BLAKE3-256 of every byte before this item]
+
+It needs no trust: every entry is verified on its way in. The end is there so that a file
+that was cut is noticed, and what came before the cut is good all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+import msgpack
+from blake3 import blake3
+
+from setsync.errors import ExportFileError, InvalidEntryError, PayloadTooLargeError
+from setsync.limits import ENTRY_BATCH, KIB, MAX_COLLECTION_NAME, MAX_HEADER, MAX_PAYLOAD, MIB
+from setsync.model.collection import Pattern, match_any
+from setsync.model.entry import Entry, UnverifiedEntry, verify
+from setsync.store.contract import EntryStore, StoredEntry
+
+MAGIC = "setsync-export"
+VERSION = 1
+ABOUT = "[collection, header, payload or nil] an entry; at the end [entries, blake3 of all before]"
+
+_ENTRIES_PER_READ = 512
+_CHUNK = 64 * KIB
+# What one item takes at most, with room for the piece of file that completes it.
+_LARGEST_ITEM = MAX_PAYLOAD + MAX_HEADER + MAX_COLLECTION_NAME + 64
+# The last item: its head, the count (at most 9 bytes), the digest with its own head.
+_DIGEST_ITEM = 34
+_LARGEST_END = 1 + 9 + _DIGEST_ITEM
+_BATCH_ENTRIES = 2_000
+_BATCH_BYTES = 1 * MIB
+
+OnCount = Callable[[int], None]
+
+
+def _silent(_: int) -> None:
+    """For those who need no progress."""
+
+
+# --- choosing -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which entries are meant: of these collections (all, if empty), arrived after `since`."""
+
+    patterns: tuple[Pattern, ...] = ()
+    since: int = 0
+
+    def takes(self, entry: StoredEntry) -> bool:
+        """Whether the entry is meant."""
+        if entry.arrival <= self.since:
+            return False
+        return not self.patterns or match_any(self.patterns, entry.collection)
+
+
+def chosen(
+    store: EntryStore, choice: Choice, on_arrival: OnCount = _silent
+) -> Iterator[StoredEntry]:
+    """The entries meant, in order of arrival, up to what had arrived when this began."""
+    with store.snapshot() as snapshot:
+        last = snapshot.last_arrival
+    arrival = choice.since
+    while arrival < last:
+        with store.snapshot() as snapshot:
+            batch = snapshot.since(arrival, _ENTRIES_PER_READ, ENTRY_BATCH)
+        if not batch:
+            return
+        yield from (entry for entry in batch if entry.arrival <= last and choice.takes(entry))
+        arrival = batch[-1].arrival
+        on_arrival(min(arrival, last))
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written; `digest` is the one at the file's end."""
+
+    entries: int
+    size: int
+    digest: bytes
+
+
+def write_export(file: BinaryIO, entries: Iterable[StoredEntry]) -> Exported:
+    """Write a whole export file."""
+    packer = msgpack.Packer()
+    hasher = blake3()
+    count = size = 0
+
+    def put(item: Sequence[object]) -> None:
+        nonlocal size
+        packed: bytes = packer.pack(item)
+        hasher.update(packed)
+        file.write(packed)
+        size += len(packed)
+
+    put([MAGIC, VERSION, ABOUT])
+    for entry in entries:
+        put([entry.collection, entry.header, entry.payload])
+        count += 1
+    digest = hasher.digest()
+    put([count, digest])
+    return Exported(count, size, digest)
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def read_export(file: BinaryIO) -> Iterator[UnverifiedEntry]:
+    """The entries of an export file, in order, none of them verified.
+
+    Memory is bounded by the largest entry, whatever the file says of itself. Raises
+    ExportFileError once everything in front of a fault has been yielded.
+    """
+    items = _Items(file)
+    _check_first(items.next())
+    count = 0
+    while True:
+        before = items.digest()
+        item = items.next(f"The export is cut after {count} entries.")
+        if len(item) == 2:
+            break
+        yield _as_entry(item, count)
+        count += 1
+    if item != [count, before]:
+        raise ExportFileError(
+            f"The export is damaged: its end does not fit the {count} entries before it."
+        )
+    if not items.at_end():
+        raise ExportFileError(f"Something follows the end of the export, after {count} entries.")
+
+
+def _check_first(item: list[Any]) -> None:
+    if len(item) != 3 or item[0] != MAGIC or type(item[1]) is not int:
+        raise ExportFileError("This is not a setsync export file.")
+    if item[1] != VERSION:
+        raise ExportFileError(
+            f"The export is of version {item[1]}; this version of setsync reads version {VERSION}."
+        )
+
+
+def _as_entry(item: list[Any], count: int) -> UnverifiedEntry:
+    match item:
+        case [str(collection), bytes(header), bytes() | None as payload]:
+            return UnverifiedEntry(collection, header, payload)
+        case _:
+            raise ExportFileError(f"The export is damaged after {count} entries: no entry follows.")
+
+
+def entries_promised(file: BinaryIO) -> int | None:
+    """How many entries the end of a file says it has: a hint for whoever shows progress,
+    and None where there is no telling, as in a pipe. The place in the file stays."""
+    if not file.seekable():
+        return None
+    here = file.tell()
+    try:
+        file.seek(-min(file.seek(0, os.SEEK_END), _LARGEST_END), os.SEEK_END)
+        tail = file.read()
+    finally:
+        file.seek(here)
+    # The digest takes 34 bytes; before it stands an array of two with the count, in 1, 2, 3,
+    # 5 or 9 bytes. A byte of something else may look like it, so the shortest that fits wins.
+    for width in (1, 2, 3, 5, 9):
+        with contextlib.suppress(ValueError, msgpack.UnpackException):
+            match msgpack.unpackb(tail[-(1 + width + _DIGEST_ITEM) :]):
+                case [int(count), bytes()] if count >= 0:
+                    return count
+    return None
+
+
+class _Items:
+    """The flat arrays of a file, one by one, and the digest of the bytes they took.
+
+    Arrays in arrays and maps of any kind are refused while they are read, by the hooks:
+    a megabyte of nothing but them would otherwise become a hundred megabytes of objects.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hasher = blake3()
+        self._unhashed = bytearray()
+        self._hashed = 0
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=_LARGEST_ITEM + _CHUNK,
+            max_array_len=3,
+            max_map_len=0,
+            max_ext_len=0,
+            max_str_len=max(MAX_COLLECTION_NAME, len(ABOUT)),
+            max_bin_len=MAX_PAYLOAD,
+            list_hook=_flat,
+            object_hook=_refuse_map,
+        )
+
+    def next(self, cut: str = "This is not a setsync export file.") -> list[Any]:
+        """The next array. Raises ExportFileError, saying `cut` when the file ends before it."""
+        while True:
+            try:
+                item = self._unpacker.unpack()
+            except msgpack.OutOfData:
+                if not self._feed():
+                    raise ExportFileError(cut) from None
+            except (ValueError, TypeError, msgpack.UnpackException) as error:
+                raise ExportFileError(f"{cut} What follows is not readable: {error}.") from error
+            else:
+                if type(item) is not list:
+                    raise ExportFileError(f"{cut} What follows is not readable.")
+                return item
+
+    def _feed(self) -> bool:
+        self.digest()
+        chunk = self._file.read(_CHUNK)
+        self._unhashed += chunk
+        try:
+            self._unpacker.feed(chunk)
+        except msgpack.BufferFull as error:
+            raise ExportFileError(
+                "The export holds an entry that is larger than any can be."
+            ) from error
+        return bool(chunk)
+
+    def digest(self) -> bytes:
+        """BLAKE3-256 of every byte of the items that were read."""
+        taken = self._unpacker.tell() - self._hashed
+        self._hasher.update(self._unhashed[:taken])
+        del self._unhashed[:taken]
+        self._hashed += taken
+        return self._hasher.digest()
+
+    def at_end(self) -> bool:
+        """Whether the file ends where the last item did."""
+        self.digest()
+        return not self._unhashed and not self._file.read(1)
+
+
+def _flat(items: list[Any]) -> list[Any]:
+    if any(isinstance(item, list) for item in items):
+        raise ValueError("an array lies in an array")
+    return items
+
+
+def _refuse_map(_: dict[Any, Any]) -> NoReturn:
+    raise ValueError("a map lies in it")
+
+
+# --- importing ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a file brought: entries in it, those that were new or known, payloads that known
+    entries had lacked."""
+
+    entries: int = 0
+    new: int = 0
+    known: int = 0
+    payloads: int = 0
+
+
+def import_entries(
+    store: EntryStore,
+    entries: Iterable[UnverifiedEntry],
+    max_payload: int,
+    on_commit: OnCount = _silent,
+) -> Imported:
+    """Verify and add entries, batch by batch; `on_commit` hears how many are durable.
+
+    It may be stopped at any moment and run again: what was committed stays, and nothing
+    doubles. Raises ExportFileError and PayloadTooLargeError once everything in front of the
+    fault is committed; StoreError.
+    """
+    total = Imported()
+    batches = _verified_batches(entries, max_payload)
+    while True:
+        batch, fault = next(batches, ([], None))
+        if batch:
+            added = store.add_many(batch)
+            total = Imported(
+                total.entries + len(batch),
+                total.new + len(added.new),
+                total.known + added.known,
+                total.payloads + added.payloads,
+            )
+            on_commit(total.entries)
+        if fault is not None:
+            raise fault
+        if not batch:
+            return total
+
+
+_Fault = ExportFileError | PayloadTooLargeError
+
+
+def _verified_batches(
+    entries: Iterable[UnverifiedEntry], max_payload: int
+) -> Iterator[tuple[list[Entry], _Fault | None]]:
+    """Batches of good entries; the last one with what ended it, if it was a fault."""
+    batch: list[Entry] = []
+    size = count = 0
+    fault: _Fault | None = None
+    try:
+        for unverified in entries:
+            entry = _verified(unverified, count, max_payload)
+            batch.append(entry)
+            count += 1
+            size += entry.size
+            if len(batch) == _BATCH_ENTRIES or size >= _BATCH_BYTES:
+                yield batch, None
+                batch, size = [], 0
+    except (ExportFileError, PayloadTooLargeError) as error:
+        fault = error
+    if batch or fault is not None:
+        yield batch, fault
+
+
+def _verified(unverified: UnverifiedEntry, count: int, max_payload: int) -> Entry:
+    if unverified.payload is not None and len(unverified.payload) > max_payload:
+        raise PayloadTooLargeError(
+            f"After {count} good entries comes a payload of {len(unverified.payload)} bytes; "
+            f"this node takes up to {max_payload} (SETSYNC_MAX_PAYLOAD)."
+        )
+    try:
+        return verify(unverified)
+    except InvalidEntryError as error:
+        raise ExportFileError(
+            f"The export is damaged: after {count} good entries comes a bad one. {error.message}"
+        ) from error

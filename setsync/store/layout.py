@@ -1,0 +1,129 @@
+"""Every LMDB table's key and value bytes, written down once. `docs/storage.md` shows them.
+
+Numbers are unsigned and big-endian, so that their order is LMDB's order.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from setsync.errors import DamagedStoreError
+from setsync.reconcile.digest import COUNT_BYTES, DIGEST_BYTES, Summary, pack_prefix
+
+FORMAT_VERSION = 1
+
+LOG = b"log"
+MEMBERS = b"members"
+TRIE = b"trie"
+COLLECTIONS = b"collections"
+NAMES = b"names"
+OPENERS = b"openers"
+STATE = b"state"
+TABLES = (LOG, MEMBERS, TRIE, COLLECTIONS, NAMES, OPENERS, STATE)
+# Room for tables of guests and of later versions; LMDB wants the number on opening.
+MAX_TABLES = 32
+
+STATE_FORMAT = b"format"
+STATE_LAST_ARRIVAL = b"last_arrival"
+STATE_ENTRIES = b"entries"
+
+
+# --- log: arrival number -> entry ---------------------------------------------------------
+
+
+class PayloadState(enum.IntEnum):
+    """Where an entry's payload is."""
+
+    HERE = 0
+    WITHHELD = 1
+
+
+_LOG_HEAD = struct.Struct(">BBI8sI")
+_LOG_KIND_ENTRY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One arrived entry: the number of its collection, its exact bytes, its payload."""
+
+    collection: int
+    short_id: bytes
+    header: bytes
+    payload: bytes | None
+
+
+def arrival_key(arrival: int) -> bytes:
+    """An arrival number, 8 bytes."""
+    return arrival.to_bytes(8, "big")
+
+
+def pack_log(collection: int, id_: bytes, header: bytes, payload: bytes | None) -> bytes:
+    """kind 1 | payload state 1 | collection 4 | first 8 bytes of the id | header length 4 |
+    header | payload.
+
+    The id's first bytes are there so that a sketch can be caught up without hashing.
+    """
+    state = PayloadState.WITHHELD if payload is None else PayloadState.HERE
+    head = _LOG_HEAD.pack(_LOG_KIND_ENTRY, state, collection, id_[:8], len(header))
+    return b"".join((head, header, payload or b""))
+
+
+def unpack_log(value: bytes) -> LogRecord:
+    """Raises DamagedStoreError for bytes that this version never wrote."""
+    try:
+        kind, state, collection, short_id, length = _LOG_HEAD.unpack_from(value)
+    except struct.error as error:
+        raise DamagedStoreError("An entry in the log is cut short.") from error
+    end = _LOG_HEAD.size + length
+    if kind != _LOG_KIND_ENTRY or state not in (0, 1) or end > len(value):
+        raise DamagedStoreError("An entry in the log is not readable.")
+    if state == PayloadState.WITHHELD and end != len(value):
+        raise DamagedStoreError("An entry in the log says it has no payload, and has one.")
+    payload = value[end:] if state == PayloadState.HERE else None
+    return LogRecord(collection, short_id, value[_LOG_HEAD.size : end], payload)
+
+
+# --- collections: number -> summary and name; names: name -> number -----------------------
+
+_COLLECTION_HEAD = COUNT_BYTES + DIGEST_BYTES
+
+
+def collection_key(number: int) -> bytes:
+    """A collection's number, 4 bytes."""
+    return number.to_bytes(4, "big")
+
+
+def pack_collection(summary: Summary, name: str) -> bytes:
+    """count 8 | digest 32 | name, UTF-8."""
+    return summary.pack() + name.encode("utf-8")
+
+
+def unpack_collection(value: bytes) -> tuple[Summary, str]:
+    """Raises DamagedStoreError for bytes that this version never wrote."""
+    if len(value) <= _COLLECTION_HEAD:
+        raise DamagedStoreError("A collection's record is cut short.")
+    try:
+        name = value[_COLLECTION_HEAD:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedStoreError("A collection's name is not readable.") from error
+    count = int.from_bytes(value[:COUNT_BYTES], "big")
+    return Summary(count, value[COUNT_BYTES:_COLLECTION_HEAD]), name
+
+
+# --- trie and members ---------------------------------------------------------------------
+
+
+def trie_key(collection: bytes, prefix: str) -> bytes:
+    """collection 4 | depth 1 | prefix, two digits a byte. Upper levels lie together."""
+    return collection + bytes([len(prefix)]) + pack_prefix(prefix)
+
+
+def leaf_key(collection: bytes, prefix: str) -> bytes:
+    """collection 4 | prefix, two digits a byte, an odd last digit filled up with 0.
+
+    Two leaves never share a key, since their ranges are disjoint, and the order of keys is
+    the order of ranges: so the leaf around an id is the last key at or below it.
+    """
+    return collection + pack_prefix(prefix)

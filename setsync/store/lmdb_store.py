@@ -1,0 +1,550 @@
+"""The set on disk: entries in order of arrival, members and trie keyed by id.
+
+Everything a batch changes (log, leaves, inner nodes, roots, counters) changes in one
+transaction, so that a root can never disagree with its set. The set only grows: an id that
+is in a store stays in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from setsync.errors import (
+    DamagedStoreError,
+    DataDirectoryError,
+    NewerFormatError,
+    StoreLimitError,
+)
+from setsync.limits import (
+    ENTRY_BATCH,
+    MAP_SIZE,
+    MAX_COLLECTION_NAME,
+    MAX_COLLECTIONS,
+    MAX_COLLECTIONS_PER_AUTHOR,
+)
+from setsync.model.entry import Entry, entry_id
+from setsync.reconcile.digest import EMPTY, LEAF_CAPACITY, Summary, highest, lowest
+from setsync.store import layout
+from setsync.store.contract import Added, StoredEntry
+from setsync.store.environment import (
+    DATA_FILE,
+    LOCK_FILE,
+    Cursor,
+    Environment,
+    Table,
+    Transaction,
+    sync_to_disk,
+)
+from setsync.store.presence import FOLDER, Presence
+from setsync.store.trie import Insertion, MissingNodeError, TrieView, find_arrival, leaf_ids
+
+
+class Store:
+    """A directory with a set of entries in it. Safe to use from several threads, and to
+    open from several processes at once.
+
+        with Store.open("notes") as store:
+            store.add(entry)
+
+    `leaf_capacity` is the trie's; only tests set it, and then always the same for a store.
+    """
+
+    def __init__(self, path: Path, map_size: int, leaf_capacity: int) -> None:
+        self.path = path
+        self._capacity = leaf_capacity
+        self._presence = Presence(path)
+        try:
+            self._env = Environment(path, map_size)
+        except BaseException:
+            self._presence.leave()
+            raise
+        try:
+            self._open_tables()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        create: bool = True,
+        map_size: int = MAP_SIZE,
+        leaf_capacity: int = LEAF_CAPACITY,
+    ) -> Self:
+        """Open the store in a directory, made if `create` and missing or empty.
+
+        Raises DataDirectoryError (missing, or something else lies there), NewerFormatError,
+        DamagedStoreError, StoreError.
+        """
+        path = Path(path)
+        try:
+            found = (path / DATA_FILE).is_file()
+            if not found and not create:
+                raise DataDirectoryError(f"There is no store in {path}.")
+            if not found:
+                _make_folder(path)
+        except OSError as error:
+            raise DataDirectoryError(f"{path} cannot be used: {error.strerror}.") from error
+        store = cls(path, map_size, leaf_capacity)
+        if not found:
+            sync_to_disk(path)
+        return store
+
+    def close(self) -> None:
+        """Leave in order. Twice is as good as once."""
+        self._env.close()
+        self._presence.leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open_tables(self) -> None:
+        """A new store gets the format version; somebody else's or a newer one is left alone."""
+        found = self._env.table_names()
+        if found and layout.STATE not in found:
+            raise DataDirectoryError(f"{self.path} holds an LMDB file that is not a setsync store.")
+        if found:
+            self._env.open_tables([layout.STATE])
+            self._refuse_newer_format()
+        self._env.open_tables(layout.TABLES)
+        self._env.write(self._begin_format)
+
+    def _refuse_newer_format(self) -> None:
+        with self._env.read() as transaction:
+            state = self._env.table(layout.STATE)
+            version = _get_number(transaction, state, layout.STATE_FORMAT)
+        if version > layout.FORMAT_VERSION:
+            raise NewerFormatError(
+                f"{self.path} has format {version}; "
+                f"this version of setsync reads up to {layout.FORMAT_VERSION}."
+            )
+
+    def _begin_format(self, transaction: Transaction) -> None:
+        state = self._env.table(layout.STATE)
+        if transaction.get(layout.STATE_FORMAT, db=state) is None:
+            version = layout.FORMAT_VERSION.to_bytes(4, "big")
+            transaction.put(layout.STATE_FORMAT, version, db=state)
+
+    # --- writing --------------------------------------------------------------------------
+
+    def add(self, entry: Entry) -> bool:
+        """Add one entry durably; whether it was new. A batch is far cheaper per entry."""
+        return bool(self.add_many([entry]).new)
+
+    def add_many(self, entries: Sequence[Entry]) -> Added:
+        """Add a batch, all or nothing; durable when it returns. Known entries change nothing
+        but that a payload that was withheld is attached.
+
+        Raises StoreLimitError, StoreFullError, StoreError.
+        """
+        if not entries:
+            return Added((), 0, 0)
+        with self._damage_named():
+            return self._env.write(lambda transaction: _Batch(self, transaction, entries).run())
+
+    # --- reading --------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[LmdbSnapshot]:
+        """One moment of the store. Keep it short, and never across an `await`."""
+        with self._damage_named(), self._env.read() as transaction:
+            yield LmdbSnapshot(transaction, self._env, self._capacity)
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except MissingNodeError as error:
+            where = error.args[0] or "the root"
+            raise DamagedStoreError(
+                f"The store {self.path} is damaged: its trie lacks a node at {where}."
+            ) from error
+
+    def get(self, id_: bytes) -> StoredEntry | None:
+        """The entry with this id, from whichever collection has it."""
+        with self.snapshot() as snapshot:
+            for collection, found in snapshot.find(id_.hex(), limit=1):
+                return snapshot.entry(collection, found)
+        return None
+
+    def __iter__(self) -> Iterator[StoredEntry]:
+        """All entries in order of arrival, those that arrive meanwhile included."""
+        arrival = 0
+        while True:
+            with self.snapshot() as snapshot:
+                batch = snapshot.since(arrival, 256, ENTRY_BATCH)
+            if not batch:
+                return
+            yield from batch
+            arrival = batch[-1].arrival
+
+    def last_arrival(self) -> int:
+        """The highest arrival number given so far; 0 in an empty store."""
+        with self.snapshot() as snapshot:
+            return snapshot.last_arrival
+
+    # --- keeping --------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> Environment:
+        """What the store lies on, for the other modules of this room."""
+        return self._env
+
+    @property
+    def leaf_capacity(self) -> int:
+        """How many ids a leaf of the trie holds."""
+        return self._capacity
+
+    @property
+    def map_size(self) -> int:
+        """Bytes of address space reserved for the map."""
+        return self._env.map_size
+
+    @property
+    def map_used(self) -> int:
+        """Bytes of the map in use, free pages among them included."""
+        return self._env.used
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of the data file."""
+        return (self.path / DATA_FILE).stat().st_size
+
+    def check_readers(self) -> int:
+        """Give back reader slots of processes that died; how many."""
+        return self._env.check_readers()
+
+    def copy(self, target: Path, *, compact: bool = False) -> None:
+        """A consistent copy into a folder, which must be missing or empty.
+
+        Raises DataDirectoryError, StoreError.
+        """
+        try:
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = any(target.iterdir())
+        except OSError as error:
+            raise DataDirectoryError(f"{target} cannot be used: {error.strerror}.") from error
+        if found:
+            raise DataDirectoryError(f"{target} is not empty.")
+        try:
+            self._env.copy(target, compact=compact)
+        except BaseException:
+            (target / DATA_FILE).unlink(missing_ok=True)
+            raise
+
+
+def _make_folder(path: Path) -> None:
+    """Raises OSError, or DataDirectoryError when something lies there."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # What a store leaves that died while it was made.
+    ours = {FOLDER, LOCK_FILE}
+    strangers = sorted(item.name for item in path.iterdir() if item.name not in ours)
+    if strangers:
+        raise DataDirectoryError(f"{path} is not empty and not a store: it holds {strangers[0]!r}.")
+
+
+class _Batch:
+    """One `add_many`, inside its transaction. It may be run again from the start."""
+
+    def __init__(self, store: Store, transaction: Transaction, entries: Sequence[Entry]) -> None:
+        env = store._env
+        self._transaction = transaction
+        self._log = env.table(layout.LOG)
+        self._collections = env.table(layout.COLLECTIONS)
+        self._names = env.table(layout.NAMES)
+        self._openers = env.table(layout.OPENERS)
+        self._state = env.table(layout.STATE)
+        self._env = env
+        self._capacity = store._capacity
+        self._entries = entries
+        self._last = _get_number(transaction, self._state, layout.STATE_LAST_ARRIVAL)
+        self._new: dict[int, int] = {}  # position -> its collection's number
+        self._again: list[tuple[LmdbNodes, int]] = []  # positions of ids that were known
+        self._payloads = 0
+
+    def run(self) -> Added:
+        """Arrival numbers follow the order given; a known entry leaves a gap in them."""
+        by_collection: dict[str, list[int]] = {}
+        for position, entry in enumerate(self._entries):
+            by_collection.setdefault(entry.collection, []).append(position)
+        for name, positions in by_collection.items():
+            self._add_to(name, positions)
+        order = sorted(self._new)
+        if order:
+            self._log_entries(order)
+        for nodes, position in self._again:
+            self._attach_payload(nodes, self._entries[position])
+        ids = tuple(self._entries[position].id for position in order)
+        return Added(ids, len(self._entries) - len(ids), self._payloads)
+
+    def _add_to(self, name: str, positions: list[int]) -> None:
+        """Add the ids to one collection's trie; its entries go into the log afterwards."""
+        key, root = self._open_collection(name, self._entries[positions[0]].author)
+        nodes = LmdbNodes(self._transaction, self._env, key)
+        first: dict[bytes, int] = {}
+        for position in positions:
+            first.setdefault(self._entries[position].id, position)
+        insertion = Insertion(nodes, root, self._capacity)
+        insertion.run([(id_, self._arrival(first[id_])) for id_ in sorted(first)])
+        if insertion.added:
+            self._put(self._collections, key, layout.pack_collection(insertion.summary, name))
+        for position in positions:
+            id_ = self._entries[position].id
+            if id_ in insertion.added and first[id_] == position:
+                self._new[position] = int.from_bytes(key, "big")
+            else:
+                self._again.append((nodes, position))
+
+    def _arrival(self, position: int) -> bytes:
+        return layout.arrival_key(self._last + 1 + position)
+
+    def _log_entries(self, order: list[int]) -> None:
+        """Append what is new, in the order of arrival. Appending fills LMDB's pages."""
+        for position in order:
+            entry = self._entries[position]
+            record = layout.pack_log(self._new[position], entry.id, entry.header, entry.payload)
+            if not self._transaction.put(
+                self._arrival(position), record, db=self._log, append=True
+            ):
+                raise DamagedStoreError("The log holds entries later than the last arrival.")
+        self._bump(layout.STATE_ENTRIES, len(order))
+        self._put(self._state, layout.STATE_LAST_ARRIVAL, self._arrival(order[-1]))
+
+    def _open_collection(self, name: str, author: bytes) -> tuple[bytes, Summary]:
+        """The number of a collection and its summary; a new one counts against its author."""
+        encoded = name.encode("utf-8")
+        key = self._transaction.get(encoded, db=self._names)
+        if key is not None:
+            value = self._transaction.get(key, db=self._collections)
+            if value is None:
+                raise DamagedStoreError(f"The collection {name!r} has a name and no record.")
+            return key, layout.unpack_collection(value)[0]
+        count = int(self._transaction.stat(db=self._collections)["entries"])
+        if count >= MAX_COLLECTIONS:
+            raise StoreLimitError(f"A node holds at most {MAX_COLLECTIONS} collections.")
+        opened = _get_number(self._transaction, self._openers, author)
+        if opened >= MAX_COLLECTIONS_PER_AUTHOR:
+            raise StoreLimitError(
+                f"The author {author.hex()} has opened {opened} collections, which is the limit."
+            )
+        self._put(self._openers, author, (opened + 1).to_bytes(8, "big"))
+        key = layout.collection_key(count + 1)
+        self._put(self._names, encoded, key)
+        return key, EMPTY
+
+    def _attach_payload(self, nodes: LmdbNodes, entry: Entry) -> None:
+        """Give a known entry the payload it was stored without."""
+        if entry.payload is None:
+            return
+        arrival = find_arrival(nodes, entry.id)
+        if arrival is None:
+            raise MissingNodeError(entry.id.hex())
+        key = layout.arrival_key(arrival)
+        record = _get_record(self._transaction, self._log, key)
+        if record.payload is None:
+            value = layout.pack_log(record.collection, entry.id, record.header, entry.payload)
+            self._put(self._log, key, value)
+            self._payloads += 1
+
+    def _bump(self, key: bytes, by: int) -> None:
+        value = _get_number(self._transaction, self._state, key) + by
+        self._put(self._state, key, value.to_bytes(8, "big"))
+
+    def _put(self, table: Table, key: bytes, value: bytes) -> None:
+        self._transaction.put(key, value, db=table)
+
+
+class LmdbNodes:
+    """The trie nodes of one collection; see `setsync.store.trie.Nodes`."""
+
+    __slots__ = ("_inner", "_key", "_leaves", "_transaction")
+
+    def __init__(self, transaction: Transaction, env: Environment, key: bytes) -> None:
+        self._transaction = transaction
+        self._inner = env.table(layout.TRIE)
+        self._leaves = env.table(layout.MEMBERS)
+        self._key = key
+
+    def get_inner(self, prefix: str) -> bytes | None:
+        return self._transaction.get(layout.trie_key(self._key, prefix), db=self._inner)
+
+    def put_inner(self, prefix: str, value: bytes) -> None:
+        self._transaction.put(layout.trie_key(self._key, prefix), value, db=self._inner)
+
+    def get_leaf(self, prefix: str) -> bytes | None:
+        return self._transaction.get(layout.leaf_key(self._key, prefix), db=self._leaves)
+
+    def put_leaf(self, prefix: str, value: bytes) -> None:
+        self._transaction.put(layout.leaf_key(self._key, prefix), value, db=self._leaves)
+
+    def delete_leaf(self, prefix: str) -> None:
+        self._transaction.delete(layout.leaf_key(self._key, prefix), db=self._leaves)
+
+    def leaf_around(self, id_: bytes) -> bytes | None:
+        with self._transaction.cursor(db=self._leaves) as cursor:
+            if not self._seek(cursor, id_):
+                return None
+            key, value = cursor.item()
+            return value if key[:4] == self._key else None
+
+    def leaves_from(self, id_: bytes) -> Iterator[bytes]:
+        with self._transaction.cursor(db=self._leaves) as cursor:
+            if not self._seek(cursor, id_):
+                found = cursor.first()
+            else:
+                found = cursor.key()[:4] == self._key or cursor.next()
+            while found:
+                key, value = cursor.item()
+                if key[:4] != self._key:
+                    return
+                yield value
+                found = cursor.next()
+
+    def _seek(self, cursor: Cursor, id_: bytes) -> bool:
+        """Go to the last leaf, of this collection or one before, that begins at or below."""
+        target = self._key + id_
+        if not cursor.set_range(target):
+            return cursor.last()
+        return cursor.key() == target or cursor.prev()
+
+
+class CollectionView(TrieView):
+    """A `SetView` of one collection at the moment of its snapshot."""
+
+    def __init__(
+        self, nodes: LmdbNodes, root: Summary, capacity: int, name: str, number: int
+    ) -> None:
+        super().__init__(nodes, root, capacity)
+        self.nodes = nodes
+        self.name = name
+        self.number = number
+
+
+class LmdbSnapshot:
+    """See `setsync.store.contract.Snapshot`."""
+
+    def __init__(self, transaction: Transaction, env: Environment, capacity: int) -> None:
+        self._transaction = transaction
+        self._env = env
+        self._capacity = capacity
+
+    @property
+    def last_arrival(self) -> int:
+        state = self._env.table(layout.STATE)
+        return _get_number(self._transaction, state, layout.STATE_LAST_ARRIVAL)
+
+    @property
+    def entry_count(self) -> int:
+        state = self._env.table(layout.STATE)
+        return _get_number(self._transaction, state, layout.STATE_ENTRIES)
+
+    def collections(self) -> Sequence[tuple[str, Summary]]:
+        found: list[tuple[str, Summary]] = []
+        with self._transaction.cursor(db=self._env.table(layout.COLLECTIONS)) as cursor:
+            for _, value in cursor.iternext():
+                summary, name = layout.unpack_collection(value)
+                found.append((name, summary))
+        return sorted(found, key=lambda item: item[0].encode("utf-8"))
+
+    def view(self, collection: str) -> CollectionView | None:
+        encoded = collection.encode("utf-8", "replace")
+        if not 1 <= len(encoded) <= MAX_COLLECTION_NAME:
+            return None
+        key = self._transaction.get(encoded, db=self._env.table(layout.NAMES))
+        if key is None:
+            return None
+        value = self._transaction.get(key, db=self._env.table(layout.COLLECTIONS))
+        if value is None:
+            raise DamagedStoreError(f"The collection {collection!r} has a name and no record.")
+        nodes = LmdbNodes(self._transaction, self._env, key)
+        root = layout.unpack_collection(value)[0]
+        return CollectionView(nodes, root, self._capacity, collection, int.from_bytes(key, "big"))
+
+    def arrival(self, collection: str, id_: bytes) -> int | None:
+        view = self.view(collection)
+        return None if view is None else find_arrival(view.nodes, id_)
+
+    def entry(self, collection: str, id_: bytes) -> StoredEntry | None:
+        return next(self.entries(collection, [id_]), None)
+
+    def entries(self, collection: str, ids: Iterable[bytes]) -> Iterator[StoredEntry]:
+        view = self.view(collection)
+        if view is None:
+            return
+        log = self._env.table(layout.LOG)
+        for id_ in ids:
+            arrival = find_arrival(view.nodes, id_)
+            if arrival is not None:
+                record = _get_record(self._transaction, log, layout.arrival_key(arrival))
+                yield StoredEntry(id_, arrival, collection, record.header, record.payload)
+
+    def find(self, prefix: str, limit: int = 2) -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = []
+        low, high = lowest(prefix), highest(prefix)
+        with self._transaction.cursor(db=self._env.table(layout.COLLECTIONS)) as cursor:
+            for key, value in cursor.iternext():
+                for leaf in LmdbNodes(self._transaction, self._env, key).leaves_from(low):
+                    joined = leaf_ids(leaf)
+                    ids = [joined[at : at + 32] for at in range(0, len(joined), 32)]
+                    hits = [id_ for id_ in ids if low <= id_ <= high]
+                    found += [(layout.unpack_collection(value)[1], id_) for id_ in hits]
+                    if len(found) >= limit:
+                        return found[:limit]
+                    if ids[-1] > high:
+                        break
+        return found
+
+    def since(
+        self, arrival: int, limit: int, most_bytes: int | None = None
+    ) -> Sequence[StoredEntry]:
+        size = 0
+        names: dict[int, str] = {}
+        found: list[StoredEntry] = []
+        with self._transaction.cursor(db=self._env.table(layout.LOG)) as cursor:
+            if not cursor.set_range(layout.arrival_key(arrival + 1)):
+                return found
+            for key, value in cursor.iternext():
+                record = layout.unpack_log(value)
+                if record.collection not in names:
+                    names[record.collection] = self._name(record.collection)
+                found.append(
+                    StoredEntry(
+                        entry_id(record.header),
+                        int.from_bytes(key, "big"),
+                        names[record.collection],
+                        record.header,
+                        record.payload,
+                    )
+                )
+                size += len(value)
+                if len(found) == limit or (most_bytes is not None and size >= most_bytes):
+                    break
+        return found
+
+    def _name(self, number: int) -> str:
+        key = layout.collection_key(number)
+        value = self._transaction.get(key, db=self._env.table(layout.COLLECTIONS))
+        if value is None:
+            raise DamagedStoreError(f"The log names a collection, number {number}, without record.")
+        return layout.unpack_collection(value)[1]
+
+
+def _get_number(transaction: Transaction, table: Table, key: bytes) -> int:
+    return int.from_bytes(transaction.get(key, db=table) or b"", "big")
+
+
+def _get_record(transaction: Transaction, log: Table, key: bytes) -> layout.LogRecord:
+    value = transaction.get(key, db=log)
+    if value is None:
+        raise DamagedStoreError(
+            f"The entry with arrival number {int.from_bytes(key, 'big')} is missing in the log."
+        )
+    return layout.unpack_log(value)

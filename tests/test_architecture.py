@@ -1,0 +1,193 @@
+"""The house's arrows: who may import whom, and who may touch the world.
+
+The tables below are docs/architecture.md as data. The checker reads imports with `ast`, also
+those inside functions and under TYPE_CHECKING; a planted violation shows that it sees them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "setsync"
+
+# A room is a folder or a module directly under setsync. What it may import of setsync; a
+# module's own room is always allowed.
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "limits": set(),
+    "model": {"errors", "limits"},
+    "reconcile": {"errors", "limits", "model"},
+    "wire": {"errors", "limits", "model"},
+    "session": {"errors", "limits", "model", "wire"},
+    "store": {"errors", "limits", "model", "reconcile.view", "reconcile.digest"},
+    "node": {"errors", "limits", "model", "reconcile", "wire", "session", "store"},
+    "bench": {"errors", "limits", "model", "session", "store", "node"},
+    "cli": {
+        "errors",
+        "limits",
+        "model",
+        "reconcile.digest",
+        "reconcile.catalogue",
+        "store",
+        "node",
+        "bench",
+    },
+    "web": {"errors", "limits", "model", "store", "node"},
+    # The library's front door: names of what it opens, and the command behind `python -m`.
+    "__init__": {"model", "store", "node"},
+    "__main__": {"cli"},
+}
+
+# Libraries of which only some may know.
+ONLY: dict[str, tuple[str, ...]] = {
+    "trio": ("node/", "bench/", "cli/", "web/"),
+    "lmdb": ("store/environment.py",),
+    "nacl": ("model/keys.py",),
+    "bamboo_compat": (),
+    "asyncio": (),
+    "socket": ("node/", "bench/"),
+    "ssl": ("node/channel.py",),
+    "click": ("cli/",),
+    "rich": ("cli/",),
+}
+
+# Time and chance come in as arguments: these rooms import none of it.
+PURE = ("errors.py", "limits.py", "model/", "reconcile/", "wire/", "session/", "store/")
+WORLD = {"time", "datetime", "random", "secrets", "uuid", "tempfile", "numpy.random"}
+EXCEPTIONS: dict[str, set[str]] = {
+    "store/presence.py": {"secrets"},  # a name of its own for each process's file
+    "store/check/__init__.py": {"random"},  # a sample, drawn with the generator it is given
+    "store/check/log.py": {"random"},
+}
+# Of `os` the pure rooms may use files, never chance or the clock.
+WORLDLY_OS = {"urandom", "getrandom", "times", "environ", "getenv"}
+FILES = ("model/keys.py", "store/")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports, dotted; of `from a import b` both a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def complaints(place: str, source: str) -> Iterator[str]:
+    """What the file at `place`, relative to the package, does that it must not."""
+    tree = ast.parse(source)
+    for name in sorted(set(imports(tree))):
+        if name.startswith("."):
+            yield f"{place} imports {name} relatively; write the whole name"
+        yield from _arrow(place, name)
+        yield from _library(place, name)
+    if place.startswith(PURE):
+        yield from _chance(place, tree)
+
+
+def _arrow(place: str, name: str) -> Iterator[str]:
+    if not name.startswith("setsync."):
+        return
+    room = place.split("/", maxsplit=1)[0].removesuffix(".py")
+    target = name.removeprefix("setsync.")
+    allowed = ROOMS.get(room, set()) | {room}
+    # `from setsync.reconcile import view` yields setsync.reconcile too; its parts decide.
+    narrow = {one.split(".")[0] for one in allowed if "." in one}
+    if target in narrow or target == "__version__":
+        return
+    if not any(target == one or target.startswith(one + ".") for one in allowed):
+        yield f"{place} must not import {name}"
+
+
+def _library(place: str, name: str) -> Iterator[str]:
+    for library, where in ONLY.items():
+        if (name == library or name.startswith(library + ".")) and not place.startswith(where):
+            yield f"{place} must not import {library}"
+
+
+def _chance(place: str, tree: ast.AST) -> Iterator[str]:
+    for name in sorted(set(imports(tree))):
+        for worldly in WORLD - EXCEPTIONS.get(place, set()):
+            if name == worldly or name.startswith(worldly + "."):
+                yield f"{place} must not import {worldly}: time and chance are arguments"
+        if name == "os" and not place.startswith(FILES):
+            yield f"{place} must not import os"
+        if name.removeprefix("os.") in WORLDLY_OS:
+            yield f"{place} must not use {name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in WORLDLY_OS:
+            yield f"{place} must not use os.{node.attr}"
+
+
+FILES_OF_SETSYNC = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("place", FILES_OF_SETSYNC)
+def test_every_arrow_points_down_and_only_the_shell_touches_the_world(place: str) -> None:
+    source = (PACKAGE / place).read_text(encoding="utf-8")
+    assert list(complaints(place, source)) == []
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {place.split("/")[0].removesuffix(".py") for place in FILES_OF_SETSYNC}
+    assert rooms <= set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("model/entry.py", "import setsync.store.trie"),
+        ("model/entry.py", "from setsync.store import trie"),
+        ("model/entry.py", "def f():\n    from setsync.node.writer import Writer"),
+        ("errors.py", "from setsync.limits import KIB"),
+        ("wire/codec.py", "from setsync.session import table"),
+        ("store/trie.py", "from setsync.reconcile.rounds import Initiator"),
+        ("store/trie.py", "from setsync.reconcile import rounds"),
+        ("store/trie.py", "from setsync import node"),
+        ("cli/main.py", "from setsync.wire.codec import decode"),
+        ("node/writer.py", "import setsync.cli.main"),
+        ("reconcile/view.py", "if TYPE_CHECKING:\n    from setsync.store.trie import TrieView"),
+        ("store/trie.py", "from . import layout"),
+        ("store/lmdb_store.py", "import lmdb"),
+        ("store/lmdb_store.py", "import lmdb.verify"),
+        ("model/entry.py", "from nacl.signing import SigningKey"),
+        ("store/memory.py", "import trio"),
+        ("session/session.py", "from trio import sleep"),
+        ("node/node.py", "import bamboo_compat.core"),
+        ("cli/main.py", "from bamboo_compat import core"),
+        ("reconcile/policy.py", "import time"),
+        ("reconcile/policy.py", "from random import Random"),
+        ("reconcile/policy.py", "from numpy.random import default_rng"),
+        ("model/keys.py", "import secrets"),
+        ("model/keys.py", "import os\nos.urandom(32)"),
+        ("model/keys.py", "from os import urandom"),
+        ("model/entry.py", "import os"),
+        ("store/lmdb_store.py", "from datetime import datetime"),
+        ("store/presence.py", "import time"),
+    ],
+)
+def test_a_planted_violation_is_seen(place: str, source: str) -> None:
+    assert list(complaints(place, source))
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("store/trie.py", "from setsync.reconcile.digest import Summary"),
+        ("store/trie.py", "from setsync.reconcile import digest"),
+        ("store/environment.py", "import lmdb, os\nos.fsync(3)"),
+        ("store/presence.py", "import secrets"),
+        ("model/keys.py", "import nacl.bindings, os"),
+        ("node/node.py", "import trio, time\nfrom setsync import limits"),
+        ("wire/messages.py", "from setsync import limits"),
+        ("reconcile/view.py", "import numpy as np"),
+    ],
+)
+def test_what_the_plan_allows_is_not_complained_about(place: str, source: str) -> None:
+    assert list(complaints(place, source)) == []
