@@ -13,7 +13,7 @@ TIB = 1024 * GIB
 
 # --- entries ----------------------------------------------------------------------------
 
-# A native header is at most 910 bytes; a guest's (Bamboo's is under 400) may be larger.
+# A native header is at most 914 bytes; a guest's (Bamboo's is under 400) may be larger.
 # 4 KiB keeps a frame of headers small and leaves every known format room.
 MAX_HEADER = 4 * KIB
 # One payload by default: what a person writes fits many times, and a batch of a few of
@@ -73,6 +73,14 @@ MAX_ROUND_ANSWER_BYTES = 4 * ROUND_ANSWER_BYTES
 MAX_RANGES = 524_288
 # Ids in one list. At 32 bytes each, the last rung's width, they are three quarters of a frame.
 MAX_LIST_IDS = 24_576
+# Sketches that a session keeps at one moment; each is a part of 130 KiB or less of the cache.
+HELD_SKETCHES = 64
+# Ids that are encoded for a sketch which is not kept: 0.1 s of work.
+MAX_ENCODED_IDS = 131_072
+# Ids in one item of a WANT, so that an item fits into a message.
+MAX_WANTED_IDS = 16_384
+# Collections that are simply listed; a longer catalogue is compared as a set first.
+LISTED_COLLECTIONS = 64
 # First a pass, then "reconcile again, at most twice".
 MAX_PASSES = 3
 # Batches of arrived entries that may wait for their commit, per connection.
@@ -108,6 +116,8 @@ MAX_CONNECTIONS = 125
 MAP_SIZE = 1 * TIB
 # Reader slots: one per thread or snapshot in use, over all processes on the directory.
 MAX_READERS = 512
+# Sketches of large collections kept in memory, 160 KiB each; a collection has 1 or 17.
+SKETCH_CACHE_BYTES = 32 * MIB
 # Entries the writer puts into one transaction; past this a batch gains nothing.
 COMMIT_ENTRIES = 4_096
 # Bytes the writer lets wait before whoever brings more has to wait too.

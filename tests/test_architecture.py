@@ -23,7 +23,14 @@ ROOMS: dict[str, set[str]] = {
     "reconcile": {"errors", "limits", "model"},
     "wire": {"errors", "limits", "model"},
     "session": {"errors", "limits", "model", "wire"},
-    "store": {"errors", "limits", "model", "reconcile.view", "reconcile.digest"},
+    "store": {
+        "errors",
+        "limits",
+        "model",
+        "reconcile.view",
+        "reconcile.digest",
+        "reconcile.sketch",
+    },
     "node": {"errors", "limits", "model", "reconcile", "wire", "session", "store"},
     "bench": {"errors", "limits", "model", "session", "store", "node"},
     "cli": {
@@ -31,7 +38,6 @@ ROOMS: dict[str, set[str]] = {
         "limits",
         "model",
         "reconcile.digest",
-        "reconcile.catalogue",
         "store",
         "node",
         "bench",

@@ -22,12 +22,14 @@ from setsync.node.greeting import Agreement, hello
 from setsync.node.local import Local
 from setsync.node.progress import OnProgress, Progress, ignore
 from setsync.node.report import Report
-from setsync.node.transfer import Incoming, Take, send_entries
+from setsync.node.transfer import Incoming, Receiver, Take, send_entries
 from setsync.reconcile.catalogue import Catalogue, NumberedViews
 from setsync.reconcile.digest import Summary
 from setsync.reconcile.labels import FULL, SHORT
-from setsync.reconcile.questions import Answer, Question, Range, to_wire, wire_prefix
-from setsync.reconcile.rounds import Difference, Initiator, Wanted
+from setsync.reconcile.questions import Answer, Question, Range, to_wire
+from setsync.reconcile.rounds import Difference, Initiator
+from setsync.reconcile.view import ListView
+from setsync.reconcile.wants import Wanted, WireWant
 from setsync.session.table import Role
 from setsync.wire import messages as m
 
@@ -39,12 +41,14 @@ _WANTS_BYTES = 256 * limits.KIB
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a session is for. `list_ids` fills the report's lists (and wants `dry_run`)."""
+    """What a session is for. `list_ids` fills the report's lists (and wants `dry_run`);
+    without `sketches` only splits and lists are used, to measure what they would cost."""
 
     interests: tuple[Pattern, ...] = (Pattern(EVERYTHING),)
     direction: int = m.BOTH
     dry_run: bool = False
     list_ids: bool = False
+    sketches: bool = True
 
 
 async def run_initiator(
@@ -183,12 +187,17 @@ class _Initiating:
         key = self._agreement.key(turn)
         catalogue: Catalogue = await self._local.offload(self._read_catalogue)
         await self._connection.send(m.Catalog(catalogue.digest(key)[:16]))
-        theirs = await self._listing()
-        if theirs is None:
+        self._report.round_trips += 1
+        message = await self._connection.receive()
+        if isinstance(message, m.Same):
             return None
+        if isinstance(message, m.Many):
+            catalogue = await self._compare_long(catalogue, message.count, key)
+            message = await self._connection.receive()
+        theirs = await self._listing(message)
         mine = {name: (count, label) for name, count, label in catalogue.listing(key)}
         now = _Pass(turn, key, [name for name, _, _ in theirs])
-        self._initiator = Initiator(key, SHORT if turn < 2 else FULL)
+        self._initiator = self._new_initiator(key, turn)
         for number, (name, count, label) in enumerate(theirs):
             if mine.pop(name, None) != (count, label):
                 self._initiator.open(number, count)
@@ -197,14 +206,39 @@ class _Initiating:
             now.names.append(name)
         return now
 
-    async def _listing(self) -> list[tuple[str, int, bytes]] | None:
+    def _new_initiator(self, key: bytes, turn: int) -> Initiator:
+        """Short labels and sketches first; at last whole ids."""
+        width = SHORT if turn < limits.MAX_PASSES - 1 else FULL
+        return Initiator(key, width, sketches=self._options.sketches)
+
+    async def _compare_long(self, catalogue: Catalogue, theirs: int, key: bytes) -> Catalogue:
+        """Find which collections differ, as a set of hashes, and ask for theirs; ours of them."""
+        places = catalogue.hashes(key)
+        views = {0: ListView(list(places))}
+        initiator = self._new_initiator(key, 0)
+        initiator.open(0, theirs)
+        answers: Sequence[Answer] | None = None
+        for _ in range(limits.MAX_ROUNDS):
+            if answers is not None:
+                initiator.take(answers, views)
+            questions = initiator.ask(views)
+            if not questions:
+                break
+            answers = await self._ask(questions)
+        else:
+            raise PeerError(f"Catalogues were not compared within {limits.MAX_ROUNDS} rounds.")
+        found = initiator.difference
+        rows = [row for parts in found.missing_there.values() for part in parts for row in part]
+        rows += [row for place, _ in found.push for row in views[0].ids(place.prefix)]
         self._report.round_trips += 1
+        await self._connection.send(m.AskNames(_items(found.missing_here)))
+        return catalogue.part(places[row.tobytes()] for row in rows)
+
+    async def _listing(self, message: m.Message) -> list[tuple[str, int, bytes]]:
+        """The collections that are listed, beginning with `message`."""
         found: list[tuple[str, int, bytes]] = []
         while True:
-            message = await self._connection.receive()
             match message:
-                case m.Same():
-                    return None
                 case m.Listing(collections) | m.Listed(collections):
                     found += collections
                 case _:
@@ -215,6 +249,7 @@ class _Initiating:
                 raise PeerError(f"More than {limits.MAX_COLLECTIONS} collections were listed.")
             if isinstance(message, m.Listed):
                 break
+            message = await self._connection.receive()
         names = [name for name, _, _ in found]
         if len(set(names)) != len(names) or not all(map(self._agreement.is_mutual, names)):
             raise PeerError("A collection was listed twice, or one that nobody asked for.")
@@ -253,7 +288,7 @@ class _Initiating:
                 message = await self._expect(m.Answers)
                 if not message.items:
                     raise PeerError("An empty message of answers came.")
-                answers += [Answer(numbers, labels) for numbers, labels in message.items]
+                answers += [Answer(numbers, blob) for numbers, blob in message.items]
                 size += sum(8 * len(numbers) + len(labels) for numbers, labels in message.items)
                 if size > limits.MAX_ROUND_ANSWER_BYTES:
                     raise PeerError(f"{size} bytes of answers came in one round.", Abort.TOO_LARGE)
@@ -381,9 +416,9 @@ class _Initiating:
 
     async def _push(self, takes: Sequence[Take]) -> None:
         """Send what they lack."""
-        max_payload = self._agreement.responder.max_payload
+        receiver = Receiver.of(self._agreement.responder)
         for take in takes:
-            await send_entries(self._connection, self._local, take, max_payload, self._count_sent)
+            await send_entries(self._connection, self._local, take, receiver, self._count_sent)
         await self._connection.send(m.Sent())
         self._all_sent = True
         self._end_if_all_moved()
@@ -393,7 +428,7 @@ class _Initiating:
         while True:
             message = await self._connection.receive(limits.IDLE_TIMEOUT)
             match message:
-                case m.Entries() | m.Piece():
+                case m.Entries() | m.Piece() | m.Packed():
                     await incoming.take(message)
                 case m.Committed(count):
                     self._acknowledged = count
@@ -463,7 +498,7 @@ def _in_messages(wanted: Sequence[Wanted]) -> list[list[Wanted]]:
     size = 0
     for want in wanted:
         part.append(want)
-        size += len(want.labels or b"") + 48
+        size += len(want.values) + 48
         if size >= _WANTS_BYTES or len(part) == limits.MAX_ARRAY:
             messages.append(part)
             part, size = [], 0
@@ -472,16 +507,8 @@ def _in_messages(wanted: Sequence[Wanted]) -> list[list[Wanted]]:
     return messages
 
 
-def _items(wanted: Sequence[Wanted]) -> tuple[tuple[int, bytes, int, bytes], ...]:
-    return tuple(
-        (
-            want.range.collection,
-            wire_prefix(want.range.prefix),
-            want.width if want.labels is not None else 0,
-            want.labels or b"",
-        )
-        for want in wanted
-    )
+def _items(wanted: Sequence[Wanted]) -> tuple[WireWant, ...]:
+    return tuple(want.to_wire() for want in wanted)
 
 
 def _unexpected(message: object) -> PeerError:

@@ -11,6 +11,7 @@ from setsync.reconcile.catalogue import Catalogue
 from setsync.reconcile.labels import session_key
 from setsync.store.contract import Snapshot
 from setsync.wire.messages import PROTOCOL_VERSION, Hello
+from setsync.wire.packing import FEATURE
 
 
 def hello(local: Local, interests: tuple[Pattern, ...], direction: int) -> Hello:
@@ -22,7 +23,7 @@ def hello(local: Local, interests: tuple[Pattern, ...], direction: int) -> Hello
         interests=tuple(pattern.text for pattern in interests),
         direction=direction,
         max_payload=local.max_payload,
-        features=(),
+        features=(FEATURE,),
     )
 
 

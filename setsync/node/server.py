@@ -16,11 +16,13 @@ from setsync.errors import Abort, PeerError, SetsyncError
 from setsync.node.connection import Connection
 from setsync.node.greeting import Agreement, hello
 from setsync.node.local import Local
-from setsync.node.transfer import Incoming, Take, next_ids, send_entries
+from setsync.node.transfer import Incoming, Receiver, Take, next_ids, send_entries
 from setsync.reconcile.catalogue import Catalogue, NumberedViews
-from setsync.reconcile.labels import FULL, SHORT
-from setsync.reconcile.questions import Range, from_wire, read_prefix
-from setsync.reconcile.rounds import Wanted, answer, resolve
+from setsync.reconcile.questions import WireAnswer, WireQuestion, from_wire
+from setsync.reconcile.rounds import Views, answer
+from setsync.reconcile.sketching import Held
+from setsync.reconcile.view import ListView
+from setsync.reconcile.wants import ALL, Wanted, WireWant, resolve
 from setsync.session.session import Counters
 from setsync.session.table import Role
 from setsync.store.contract import Snapshot
@@ -28,6 +30,8 @@ from setsync.wire import messages as m
 
 # A message of answers or of a listing is sent when it has grown to this.
 _ANSWER_BYTES = 128 * limits.KIB
+# What looking one thing up costs at least, however little comes of it.
+_ITEM_BYTES = 48
 
 
 @dataclass
@@ -74,6 +78,8 @@ class _Responding:
         self._turn = -1
         self._key = b""
         self._names: list[str] = []
+        self._hashes: dict[bytes, int] = {}
+        self._held = Held()
         self._answered_bytes = 0
         self._sent_entries = 0
 
@@ -87,6 +93,8 @@ class _Responding:
                     await self._compare_catalogue(message)
                 case m.Questions(items):
                     await self._answer(items)
+                case m.AskNames(items):
+                    await self._list_named(items)
                 case m.AskIds(items):
                     await self._tell_ids(items)
                 case m.Totals():
@@ -119,6 +127,7 @@ class _Responding:
     async def _compare_catalogue(self, message: m.Catalog) -> None:
         """A new pass begins: the same, or the list of what is here."""
         self._turn += 1
+        self._held, self._hashes = Held(), {}
         if self._turn > limits.MAX_PASSES:
             raise PeerError(f"A session has at most {limits.MAX_PASSES + 1} passes.")
         self._key = self._agreement.key(self._turn)
@@ -128,6 +137,15 @@ class _Responding:
         if catalogue.digest(self._key)[:16] == message.digest:
             await self._connection.send(m.Same())
             return
+        if len(catalogue.collections) > limits.LISTED_COLLECTIONS:
+            self._hashes = catalogue.hashes(self._key)
+            self._long = catalogue
+            await self._connection.send(m.Many(len(catalogue.collections)))
+            return
+        await self._list(catalogue)
+
+    async def _list(self, catalogue: Catalogue) -> None:
+        """From here on, a collection's number is its place in this list."""
         self._names = [name for name, _ in catalogue.collections]
         part: list[tuple[str, int, bytes]] = []
         size = 0
@@ -139,27 +157,42 @@ class _Responding:
                 part, size = [], 0
         await self._connection.send(m.Listed(tuple(part)))
 
-    async def _answer(self, items: Sequence[tuple[int, int, bytes, int]]) -> None:
+    async def _list_named(self, items: Sequence[WireWant]) -> None:
+        """The collections behind the hashes that the initiator lacks."""
+        view = ListView(list(self._hashes))
+        places: set[int] = set()
+        for item in items:
+            try:
+                wanted = Wanted.from_wire(item)
+            except ValueError as error:
+                raise PeerError(f"What is wanted cannot be understood: {error}") from error
+            everything = wanted.kind == ALL
+            rows = view.ids(wanted.range.prefix) if everything else resolve(wanted, view, self._key)
+            places |= {self._hashes[row.tobytes()] for row in rows}
+        self._held, self._hashes = Held(), {}
+        await self._list(self._long.part(places))
+
+    async def _answer(self, items: Sequence[WireQuestion]) -> None:
         """Answer in as many messages as the answers need, each from one snapshot."""
         done = 0
         while done < len(items):
             answers, done = await self._local.offload(self._look_up, items, done)
             await self._connection.send(m.Answers(tuple(answers)))
 
-    def _look_up(
-        self, items: Sequence[tuple[int, int, bytes, int]], start: int
-    ) -> tuple[list[tuple[tuple[int, ...], bytes]], int]:
-        answers: list[tuple[tuple[int, ...], bytes]] = []
+    def _look_up(self, items: Sequence[WireQuestion], start: int) -> tuple[list[WireAnswer], int]:
+        answers: list[WireAnswer] = []
         size = 0
         with self._local.store.snapshot() as snapshot:
-            views = NumberedViews(self._names, snapshot.view)
+            views: Views = NumberedViews(self._names, snapshot.view)
+            if self._hashes:
+                views = {0: ListView(list(self._hashes))}
             for item in items[start:]:
                 try:
-                    found = answer(from_wire(item), views, self._key)
+                    found = answer(from_wire(item), views, self._key, self._held)
                 except (ValueError, KeyError) as error:
                     raise PeerError(f"A question cannot be understood: {error}") from error
                 answers.append(found.to_wire())
-                size += len(found.labels) + 4 * len(found.numbers) + 8
+                size += len(found.blob) + 4 * len(found.numbers) + _ITEM_BYTES
                 if size >= _ANSWER_BYTES:
                     break
             self._charge(size, snapshot)
@@ -177,7 +210,7 @@ class _Responding:
         if self._answered_bytes > allowed or self._sent_entries > snapshot.entry_count:
             raise PeerError("More was asked about the sets than they hold.", Abort.TOO_LARGE)
 
-    async def _tell_ids(self, items: Sequence[tuple[int, bytes, int, bytes]]) -> None:
+    async def _tell_ids(self, items: Sequence[WireWant]) -> None:
         """The whole ids behind labels or ranges, and how many are newer than the session."""
         for item in items:
             take: Take = await self._local.offload(self._understand, item)
@@ -197,26 +230,21 @@ class _Responding:
             arrivals = [snapshot.arrival(take.collection, id_) or 0 for id_ in ids]
         return ids, sum(arrival > self._began for arrival in arrivals)
 
-    def _understand(self, item: tuple[int, bytes, int, bytes]) -> Take:
+    def _understand(self, item: WireWant) -> Take:
         """What one item of WANT or ASK_IDS names. Raises PeerError."""
-        number, wire_prefix, width, labels = item
         try:
-            name, prefix = self._names[number], read_prefix(wire_prefix)
-            if (
-                width not in (0, SHORT, FULL)
-                or len(labels) % (width or 1)
-                or (labels and not width)
-            ):
-                raise ValueError(f"labels of {width} bytes")
+            wanted = Wanted.from_wire(item)
+            name = self._names[wanted.range.collection]
         except (ValueError, IndexError) as error:
             raise PeerError(f"What is wanted cannot be understood: {error}") from error
+        prefix = wanted.range.prefix
         with self._local.store.snapshot() as snapshot:
             view = snapshot.view(name)
-            looked_at = view.summary(prefix).count if view is not None and width == SHORT else 0
-            self._charge(8 * looked_at + len(labels) + len(wire_prefix), snapshot)
-            if not width:
+            is_search = view is not None and wanted.kind in range(1, 65)
+            searched = view.summary(prefix).count if view is not None and is_search else 0
+            self._charge(8 * (searched + wanted.count) + _ITEM_BYTES, snapshot)
+            if wanted.kind == ALL:
                 return Take(name, None, prefix)
-            wanted = Wanted(Range(number, prefix), width, labels, len(labels) // width)
             ids = resolve(wanted, view, self._key) if view is not None else ()
         return Take(name, sorted({row.tobytes() for row in ids}), prefix)
 
@@ -248,7 +276,7 @@ class _Responding:
             match message:
                 case m.Want():
                     await self._pass_on(wants, message)
-                case m.Entries() | m.Piece():
+                case m.Entries() | m.Piece() | m.Packed():
                     await incoming.take(message)
                 case m.Sent():
                     await incoming.finish()
@@ -273,13 +301,13 @@ class _Responding:
             wants.close()
 
     async def _serve_wants(self, wanted: trio.MemoryReceiveChannel[m.Want]) -> None:
-        max_payload = self._agreement.initiator.max_payload
+        receiver = Receiver.of(self._agreement.initiator)
         async with wanted:
             async for message in wanted:
                 for item in message.items:
                     take: Take = await self._local.offload(self._understand, item)
                     await send_entries(
-                        self._connection, self._local, take, max_payload, self._count_sent
+                        self._connection, self._local, take, receiver, self._count_sent
                     )
             self._all_sent = True
             await self._connection.send(m.Sent())

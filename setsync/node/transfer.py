@@ -20,7 +20,8 @@ from setsync.node.connection import Connection
 from setsync.node.local import Local
 from setsync.node.writer import Ticket
 from setsync.store.contract import EntryStore, Snapshot, StoredEntry
-from setsync.wire.messages import Committed, Entries, EntryItem, Piece
+from setsync.wire.messages import Committed, Entries, EntryItem, Hello, Packed, Piece
+from setsync.wire.packing import FEATURE, Packer, unpacked
 
 # Entries in one message; an array of them has a bound of its own.
 _MOST_IN_MESSAGE = 2_000
@@ -38,14 +39,27 @@ class Take:
     prefix: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What the other side takes: payloads up to a size, and messages packed like this."""
+
+    max_payload: int
+    packer: Packer
+
+    @classmethod
+    def of(cls, greeting: Hello) -> Receiver:
+        """As its HELLO says."""
+        return cls(greeting.max_payload, Packer(FEATURE in greeting.features))
+
+
 async def send_entries(
     connection: Connection,
     local: Local,
     take: Take,
-    max_payload: int,
+    receiver: Receiver,
     on_sent: Callable[[str, int], None],
 ) -> None:
-    """Send what `take` names, in batches; a payload over `max_payload` is withheld.
+    """Send what `take` names, in batches; a payload too large for the receiver is withheld.
 
     Each batch is read in one short snapshot. `on_sent` hears the collection and how many.
     """
@@ -56,7 +70,9 @@ async def send_entries(
             batch, used = await local.offload(_read_batch, local.store, take.collection, ids)
             ids = ids[used:]
             if batch:
-                await _send_batch(connection, take.collection, batch, max_payload)
+                messages = await local.offload(_in_messages, take.collection, batch, receiver)
+                for message in messages:
+                    await connection.send(message)
                 on_sent(take.collection, len(batch))
 
 
@@ -91,34 +107,43 @@ def _read_batch(
     return batch, len(ids)
 
 
-async def _send_batch(
-    connection: Connection, collection: str, batch: Sequence[StoredEntry], max_payload: int
-) -> None:
-    """One message, or several where a large payload has to follow in pieces."""
+def _in_messages(
+    collection: str, batch: Sequence[StoredEntry], receiver: Receiver
+) -> list[Entries | Piece | Packed]:
+    """One message, or several where a large payload has to follow in pieces; compressed."""
+    messages: list[Entries | Piece] = []
     items: list[EntryItem] = []
+
+    def finish() -> None:
+        if items:
+            messages.append(Entries(((collection, tuple(items)),)))
+            items.clear()
+
     size = 0
     for entry in batch:
         payload = entry.payload
-        if payload is not None and len(payload) > max_payload:
+        if payload is not None and len(payload) > receiver.max_payload:
             payload = None
         if payload is not None and len(payload) > PAYLOAD_PIECE:
             items.append((entry.header, len(payload)))
-            await connection.send(Entries(((collection, tuple(items)),)))
-            await _send_pieces(connection, payload)
-            items, size = [], 0
+            finish()
+            messages += _pieces(payload)
+            size = 0
             continue
         items.append((entry.header, payload))
         size += len(entry.header) + len(payload or b"")
         if size >= ENTRY_BATCH:
-            await connection.send(Entries(((collection, tuple(items)),)))
-            items, size = [], 0
-    if items:
-        await connection.send(Entries(((collection, tuple(items)),)))
+            finish()
+            size = 0
+    finish()
+    return [receiver.packer.pack(message) for message in messages]
 
 
-async def _send_pieces(connection: Connection, payload: bytes) -> None:
-    for offset in range(0, len(payload), PAYLOAD_PIECE):
-        await connection.send(Piece(offset, payload[offset : offset + PAYLOAD_PIECE]))
+def _pieces(payload: bytes) -> list[Piece]:
+    return [
+        Piece(offset, payload[offset : offset + PAYLOAD_PIECE])
+        for offset in range(0, len(payload), PAYLOAD_PIECE)
+    ]
 
 
 # --- in -----------------------------------------------------------------------------------
@@ -162,13 +187,15 @@ class Incoming:
         self.committed = 0
         self.new = 0
 
-    async def take(self, message: Entries | Piece) -> None:
+    async def take(self, message: Entries | Piece | Packed) -> None:
         """Take a message; waits while too much is not yet committed.
 
         Raises PeerError for what nobody asked for or what is over a limit.
         """
         if self._is_finished:
             raise PeerError("An entry came after what was said to be the last.")
+        if isinstance(message, Packed):
+            message = unpacked(message)
         if isinstance(message, Piece):
             entries = self._take_piece(message)
         else:

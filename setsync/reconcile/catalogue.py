@@ -49,6 +49,19 @@ class Catalogue:
             for name, summary in self.collections
         ]
 
+    def hashes(self, key: bytes) -> dict[bytes, int]:
+        """A hash of 32 bytes for each name, count and root, and its place in the catalogue:
+        a long catalogue is compared as the set of these."""
+        found: dict[bytes, int] = {}
+        for at, (name, summary) in enumerate(self.collections):
+            text = b"collection" + summary.pack() + name.encode("utf-8")
+            found[blake3(text, key=key).digest()] = at
+        return found
+
+    def part(self, places: Iterable[int]) -> Catalogue:
+        """The collections at these places."""
+        return Catalogue(tuple(self.collections[at] for at in sorted(places)))
+
     @property
     def entry_count(self) -> int:
         """Entries of all collections."""

@@ -1,12 +1,17 @@
 """What the initiator may ask about a range, and the answers, as values and as wire tuples.
 
 The initiator asks and decides; the responder looks the answer up. So nothing a responder
-keeps can go stale, and nothing an initiator sends makes a responder ask anything.
+keeps can go stale (but for sketches, which it holds at one moment for the whole session), and
+nothing an initiator sends makes a responder ask anything.
 
-| kind | question | answer |
-|---|---|---|
-| 1 CHILDREN | levels (1 or 2), width | counts of the 16 or 256 ranges below, their labels |
-| 2 LIST | width | labels of the responder's ids; their number alone if it is over 24,576 |
+| kind | arguments | answer: numbers | answer: blob |
+|---|---|---|---|
+| 1 CHILDREN | levels (1, 2), width | 16 or 256 counts | labels of the children's digests |
+| 2 LIST | bits (0: whole ids) | how many | the ids of the range, coded; none if over 24,576 |
+| 3 SKETCH | start, stop, known, counted | size of the set | see below |
+
+The blob of a sketch holds the sums of cells start..stop-1, then the counts of cells
+known..counted-1: counts may have gone ahead of their sums.
 
 An initiator that lists its own ids instead would save nothing: to n_a ids of its own come
 those that it lacks, at least n_b - n_a, so it is never fewer bytes than the n_b ids of LIST.
@@ -18,14 +23,19 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from setsync.reconcile.digest import MAX_DEPTH, pack_prefix
+from setsync.reconcile.idlist import MAX_BITS
 from setsync.reconcile.labels import FULL, SHORT
+from setsync.reconcile.view import CELLS
 
-WireQuestion = tuple[int, int, bytes, int]
-"""kind, collection, prefix, argument."""
+WHOLE = 0
+"""In place of a list's bits: the ids themselves."""
+
+WireQuestion = tuple[int, int, bytes, tuple[int, ...]]
+"""kind, collection, prefix, arguments."""
 WireAnswer = tuple[tuple[int, ...], bytes]
-"""numbers, labels."""
+"""numbers, blob."""
 
-_CHILDREN, _LIST = 1, 2
+_CHILDREN, _LIST, _SKETCH = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +57,36 @@ class AskChildren:
 
 @dataclass(frozen=True, slots=True)
 class AskList:
-    """Which ids have you?"""
+    """Which ids have you? Each under the session's key, cut to `bits`, or whole."""
 
     range: Range
-    width: int
+    bits: int
 
 
-Question = AskChildren | AskList
+@dataclass(frozen=True, slots=True)
+class AskSketch:
+    """Sums of cells start..stop-1, and counts of cells known..counted-1."""
+
+    range: Range
+    start: int
+    stop: int
+    known: int
+    counted: int
+
+
+Question = AskChildren | AskList | AskSketch
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`numbers` are the counts of children; `labels` are joined."""
+    """Numbers and bytes, whose meaning depends on the question."""
 
     numbers: tuple[int, ...] = ()
-    labels: bytes = b""
+    blob: bytes = b""
 
     def to_wire(self) -> WireAnswer:
         """The tuple that travels."""
-        return self.numbers, self.labels
+        return self.numbers, self.blob
 
 
 def to_wire(question: Question) -> WireQuestion:
@@ -73,25 +94,30 @@ def to_wire(question: Question) -> WireQuestion:
     where = question.range.collection, wire_prefix(question.range.prefix)
     match question:
         case AskChildren(_, levels, width):
-            return (_CHILDREN, *where, width * levels)
-        case AskList(_, width):
-            return (_LIST, *where, width)
+            return (_CHILDREN, *where, (levels, width))
+        case AskList(_, bits):
+            return (_LIST, *where, (bits,))
+        case AskSketch(_, start, stop, known, counted):
+            return (_SKETCH, *where, (start, stop, known, counted))
         case _:
             assert_never(question)
 
 
 def from_wire(wire: WireQuestion) -> Question:
     """Raises ValueError for anything that `to_wire` never makes."""
-    kind, collection, prefix, argument = wire
+    kind, collection, prefix, arguments = wire
     place = Range(collection, read_prefix(prefix))
-    if kind == _CHILDREN:
-        for levels in (1, 2):
-            for width in (SHORT, FULL):
-                if argument == width * levels and len(place.prefix) + levels <= MAX_DEPTH:
-                    return AskChildren(place, levels, width)
-    if kind == _LIST and argument in (SHORT, FULL):
-        return AskList(place, argument)
-    raise ValueError(f"There is no question of kind {kind} with argument {argument} like this.")
+    match (kind, *arguments):
+        case (1, 1 | 2 as levels, (8 | 32) as width) if len(place.prefix) + levels <= MAX_DEPTH:
+            assert width in (SHORT, FULL)
+            return AskChildren(place, levels, width)
+        case (2, bits) if 0 <= bits <= MAX_BITS:
+            return AskList(place, bits)
+        case (3, start, stop, known, counted) if (
+            start <= stop <= counted <= CELLS and known <= counted
+        ):
+            return AskSketch(place, start, stop, known, counted)
+    raise ValueError(f"There is no question of kind {kind} with arguments {arguments} like this.")
 
 
 def wire_prefix(prefix: str) -> bytes:

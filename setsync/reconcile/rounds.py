@@ -17,24 +17,31 @@ import numpy as np
 from setsync.errors import Abort, PeerError
 from setsync.limits import MAX_LIST_IDS, MAX_QUESTIONS, MAX_RANGES, ROUND_ANSWER_BYTES
 from setsync.reconcile.digest import HEX, Summary
-from setsync.reconcile.labels import (
-    FULL,
-    SHORT,
-    Labels,
-    digest_label,
-    id_labels,
-    pack_labels,
-    unpack_labels,
-)
-from setsync.reconcile.policy import Closer, choose
+from setsync.reconcile.idlist import SPARE_BITS, decode_ids, encode_ids, truncation_bits
+from setsync.reconcile.labels import FULL, SHORT, digest_label
+from setsync.reconcile.peel import Complete, NeedMore
+from setsync.reconcile.policy import SYMBOL_BYTES, Closer, choose
 from setsync.reconcile.questions import (
+    WHOLE,
     Answer,
     AskChildren,
     AskList,
+    AskSketch,
     Question,
     Range,
 )
+from setsync.reconcile.sketch import U64, short_ids
+from setsync.reconcile.sketching import Held, Talk, answer_sketch
 from setsync.reconcile.view import IdArray, SetView, id_array
+from setsync.reconcile.wants import (
+    ALL,
+    SHORT_IDS,
+    Wanted,
+    by_short_id,
+    list_ids,
+    want_ids,
+    want_numbers,
+)
 
 Views = Mapping[int, SetView]
 """The sets of one side by collection number; a collection that is missing is empty."""
@@ -43,23 +50,27 @@ Views = Mapping[int, SetView]
 # --- the responder ------------------------------------------------------------------------
 
 
-def answer(question: Question, views: Views, key: bytes) -> Answer:
-    """Look one answer up. Raises PeerError for a collection that was not listed."""
-    view = views.get(question.range.collection)
-    if view is None:
-        raise PeerError(f"There is no collection number {question.range.collection} here.")
+def answer(question: Question, views: Views, key: bytes, held: Held) -> Answer:
+    """Look one answer up. Raises PeerError for a question that would cost too much, KeyError
+    for a collection that was not listed."""
+    view = views[question.range.collection]
     match question:
         case AskChildren(place, levels, width):
             ranges = list(_ranges_below(view, place.prefix, levels))
             return Answer(
-                numbers=tuple(summary.count for _, summary in ranges),
-                labels=b"".join(digest_label(s, prefix, width, key) for prefix, s in ranges),
+                tuple(summary.count for _, summary in ranges),
+                b"".join(digest_label(s, prefix, width, key) for prefix, s in ranges),
             )
-        case AskList(place, width):
+        case AskList(place, bits):
             count = view.summary(place.prefix).count
             if count > MAX_LIST_IDS:
-                return Answer(numbers=(count,))
-            return Answer(labels=pack_labels(id_labels(view.ids(place.prefix), width, key)))
+                return Answer((count,))
+            ids = view.ids(place.prefix)
+            if bits == WHOLE:
+                return Answer((len(ids),), ids.tobytes())
+            return Answer((len(ids),), encode_ids(list_ids(ids, bits, key)[0], bits))
+        case AskSketch(place):
+            return answer_sketch(question, held.get(place, view))
         case _:
             assert_never(question)
 
@@ -72,25 +83,7 @@ def _ranges_below(view: SetView, prefix: str, levels: int) -> Iterator[tuple[str
             yield from _ranges_below(view, prefix + digit, levels - 1)
 
 
-def _in_parts(view: SetView, prefix: str) -> Iterator[IdArray]:
-    """The ids of a range, a bounded number of them at a time."""
-    ids = view.ids(prefix, b"", MAX_LIST_IDS)
-    while len(ids):
-        yield ids
-        ids = view.ids(prefix, ids[-1].tobytes(), MAX_LIST_IDS)
-
-
 # --- what an initiator learns -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Ids the responder has and we lack: all of a range (`labels` None), or these labels."""
-
-    range: Range
-    width: int
-    labels: bytes | None
-    count: int
 
 
 @dataclass
@@ -117,34 +110,25 @@ class Difference:
         return sum(wanted.count for wanted in self.missing_here)
 
 
-def resolve(wanted: Wanted, view: SetView, key: bytes) -> IdArray:
-    """The ids that labels of a range stand for; labels of nothing here name nothing."""
-    assert wanted.labels is not None
-    if wanted.width == FULL:
-        ids = unpack_labels(wanted.labels, FULL).tolist()
-        return id_array(b"".join(_exact(view, id_) for id_ in ids))
-    named = unpack_labels(wanted.labels, SHORT)
-    found = [
-        ids[np.isin(id_labels(ids, SHORT, key), named)].tobytes()
-        for ids in _in_parts(view, wanted.range.prefix)
-    ]
-    return id_array(b"".join(found))
-
-
-def _exact(view: SetView, id_: bytes) -> bytes:
-    return view.ids(id_.ljust(FULL, b"\0").hex()).tobytes()
-
-
 # --- the initiator ------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class _Open:
-    """A range that differs, what is known of the responder's side, and the width to use."""
+    """A range that differs, and what is known of it.
+
+    `theirs` is None until the responder has told; `expected` an estimate of the difference;
+    `talk` the sketch under way; `burnt` whether that failed; `failed` how many sketches of
+    ranges around this one did.
+    """
 
     range: Range
-    theirs: int
+    theirs: int | None
     width: int
+    expected: float | None = None
+    talk: Talk | None = None
+    burnt: bool = False
+    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -155,6 +139,10 @@ class _Asked:
     question: Question
 
 
+# A range whose sketch failed is split by its digests; one of its children may try once more.
+_FAILURES = 2
+
+
 class Initiator:
     """Finds the difference of many ranges of many collections, in rounds.
 
@@ -162,13 +150,15 @@ class Initiator:
             initiator.take(answers to questions, views)
         initiator.difference
 
-    `width` is the rung of the ladder: 8-byte labels, or 32 to compare ids themselves.
+    `width` is the rung of the ladder: 8-byte labels, or 32 to compare digests and ids
+    themselves, without sketches. `sketches` False leaves only splits and lists.
     """
 
-    def __init__(self, key: bytes, width: int = SHORT) -> None:
+    def __init__(self, key: bytes, width: int = SHORT, *, sketches: bool = True) -> None:
         self.difference = Difference()
         self._key = key
         self._width = width
+        self._sketches = sketches and width == SHORT
         self._open: list[_Open] = []
         self._asked: list[_Asked] = []
 
@@ -188,34 +178,66 @@ class Initiator:
         waits for the next, the latest opened first, so that few stay open.
         """
         expected = 0
+        # Many lists of one round share the allowance for a false match in one.
+        self._spare_bits = SPARE_BITS + len(self._open).bit_length()
         while self._open and len(self._asked) < MAX_QUESTIONS and expected < ROUND_ANSWER_BYTES:
             opened = self._open.pop()
-            asked = self._ask_about(opened, views[opened.range.collection])
-            if asked is not None:
-                self._asked.append(asked)
-                expected += _expected_bytes(asked, opened)
+            question = self._question(opened, views[opened.range.collection])
+            if question is not None:
+                self._asked.append(_Asked(opened, question))
+                expected += _expected_bytes(question, opened)
         return [asked.question for asked in self._asked]
 
-    def _ask_about(self, opened: _Open, view: SetView) -> _Asked | None:
-        place, width = opened.range, opened.width
+    def _question(self, opened: _Open, view: SetView) -> Question | None:
+        """What to ask about a range; None when it is closed, or has made way for smaller ones."""
+        place = opened.range
         mine = view.summary(place.prefix).count
-        closer = choose(mine, opened.theirs, len(place.prefix))
-        match closer:
+        match self._closer(opened, mine):
             case Closer.PUSH_ALL:
                 if mine:
                     self.difference.push.append((place, mine))
                 return None
-            case Closer.WANT_ALL:
-                self.difference.missing_here.append(Wanted(place, SHORT, None, opened.theirs))
+            case Closer.WANT_ALL if opened.theirs is not None:
+                self.difference.missing_here.append(Wanted(place, ALL, opened.theirs))
                 return None
-            case Closer.LIST:
-                return _Asked(opened, AskList(place, width))
+            case Closer.WANT_ALL | Closer.LIST:
+                return AskList(place, self._bits(mine, opened.theirs or mine))
+            case Closer.SKETCH:
+                opened.talk = opened.talk or Talk(place, view.sketch(place.prefix), opened.expected)
+                more = opened.talk.ask()
+                opened.burnt = more is None
+                return more or self._question(opened, view)
+            case Closer.SPLIT_SKETCH:
+                self._open_sixteenths(opened)
+                return None
             case Closer.SPLIT:
-                return _Asked(opened, AskChildren(place, 1, width))
+                return AskChildren(place, 1, opened.width)
             case Closer.SPLIT_TWICE:
-                return _Asked(opened, AskChildren(place, 2, width))
-            case _:
+                return AskChildren(place, 2, opened.width)
+            case closer:
                 assert_never(closer)
+
+    def _closer(self, opened: _Open, mine: int) -> Closer:
+        return choose(
+            mine,
+            opened.theirs if opened.theirs is not None else max(1, mine),
+            len(opened.range.prefix),
+            opened.expected,
+            cells=opened.talk.have if opened.talk is not None else 0,
+            sketches=self._sketches and not opened.burnt and opened.failed < _FAILURES,
+        )
+
+    def _bits(self, mine: int, theirs: int) -> int:
+        return WHOLE if self._width == FULL else truncation_bits(mine, theirs, self._spare_bits)
+
+    def _open_sixteenths(self, opened: _Open) -> None:
+        """A difference beyond one sketch: sixteen sketches, each of a sixteenth of it."""
+        place = opened.range
+        share = (opened.expected or 0.0) / len(HEX)
+        self._open += [
+            _Open(Range(place.collection, place.prefix + digit), None, self._width, share)
+            for digit in reversed(HEX)
+        ]
 
     def take(self, answers: Sequence[Answer], views: Views) -> None:
         """Take the answers of this round, in the order of its questions.
@@ -229,10 +251,12 @@ class Initiator:
             view = views[each.open.range.collection]
             try:
                 match each.question:
-                    case AskChildren():
-                        self._take_children(each, given, view)
-                    case AskList():
-                        self._take_list(each, given, view)
+                    case AskChildren(_, levels):
+                        self._take_children(each.open, levels, given, view)
+                    case AskList(_, bits):
+                        self._take_list(each.open, bits, given, view)
+                    case AskSketch():
+                        self._take_sketch(each.open, given, view)
                     case _:
                         assert_never(each.question)
             except ValueError as error:
@@ -240,55 +264,103 @@ class Initiator:
             if len(self._open) + len(self.difference.missing_here) > MAX_RANGES:
                 raise PeerError(f"More than {MAX_RANGES} ranges seem to differ.", Abort.TOO_LARGE)
 
-    def _take_children(self, asked: _Asked, given: Answer, view: SetView) -> None:
+    def _take_children(self, opened: _Open, levels: int, given: Answer, view: SetView) -> None:
         """Open the children that differ. If all agree although their parents do not, a short
         label lied, or a set has grown meanwhile: ask again with the whole digests."""
-        place, width = asked.open.range, asked.open.width
-        assert isinstance(asked.question, AskChildren)
-        levels = asked.question.levels
-        if len(given.numbers) != 16**levels or len(given.labels) != width * 16**levels:
+        place, width = opened.range, opened.width
+        if len(given.numbers) != 16**levels or len(given.blob) != width * 16**levels:
             raise ValueError("children are 16 or 256 counts and as many labels")
         differing: list[_Open] = []
         ranges = _ranges_below(view, place.prefix, levels)
         for at, ((prefix, mine), theirs) in enumerate(zip(ranges, given.numbers, strict=True)):
-            label = given.labels[at * width : (at + 1) * width]
+            label = given.blob[at * width : (at + 1) * width]
             if (mine.count, digest_label(mine, prefix, width, self._key)) != (theirs, label):
-                differing.append(_Open(Range(place.collection, prefix), theirs, self._width))
+                child = Range(place.collection, prefix)
+                failed = opened.failed + opened.burnt
+                differing.append(_Open(child, theirs, self._width, failed=failed))
         if not differing and width == SHORT:
-            differing.append(_Open(place, sum(given.numbers), FULL))
+            whole = _Open(place, sum(given.numbers), FULL, failed=_FAILURES)
+            differing.append(whole)
         self._open += reversed(differing)
 
-    def _take_list(self, asked: _Asked, given: Answer, view: SetView) -> None:
-        place, width = asked.open.range, asked.open.width
-        if given.numbers:
-            if len(given.numbers) != 1 or given.numbers[0] <= MAX_LIST_IDS or given.labels:
-                raise ValueError("a list is labels alone, or a count too large for a list")
-            self._open.append(_Open(place, given.numbers[0], width))
+    def _take_list(self, opened: _Open, bits: int, given: Answer, view: SetView) -> None:
+        if len(given.numbers) != 1:
+            raise ValueError("a list has one count")
+        place = opened.range
+        if given.numbers[0] > MAX_LIST_IDS:
+            if given.blob:
+                raise ValueError(f"a list has at most {MAX_LIST_IDS} ids")
+            self._open.append(_Open(place, given.numbers[0], opened.width, failed=opened.failed))
             return
-        theirs = unpack_labels(given.labels, width)
         ids = view.ids(place.prefix)
-        mine = id_labels(ids, width, self._key)
-        self._miss_there(place, ids[~np.isin(mine, theirs)])
-        self._miss_here(asked.open, theirs[~np.isin(theirs, mine)])
+        if bits == WHOLE:
+            self._take_whole_list(place, given, ids)
+            return
+        theirs = decode_ids(given.blob, given.numbers[0], bits)
+        mine, ordered = list_ids(ids, bits, self._key)
+        self._miss_there(place, ordered[~np.isin(mine, theirs)])
+        lacking = theirs[~np.isin(theirs, mine)]
+        self.difference.missing_here += want_numbers(place, bits, lacking)
+
+    def _take_whole_list(self, place: Range, given: Answer, ids: IdArray) -> None:
+        if len(given.blob) != 32 * given.numbers[0]:
+            raise ValueError("whole ids have 32 bytes each")
+        theirs = {row.tobytes() for row in id_array(given.blob)}
+        mine = {row.tobytes() for row in ids}
+        self._miss_there(place, id_array(b"".join(sorted(mine - theirs))))
+        self.difference.missing_here += want_ids(place, id_array(b"".join(sorted(theirs - mine))))
+
+    def _take_sketch(self, opened: _Open, given: Answer, view: SetView) -> None:
+        """Decoded: the range is closed. Not yet: it stays open, with a better estimate. Never:
+        it stays open, to be split."""
+        talk = opened.talk
+        assert talk is not None
+        verdict = talk.take(given)
+        if isinstance(verdict, Complete) and self._take_difference(opened.range, verdict, view):
+            return
+        opened.theirs = talk.size
+        opened.expected = talk.estimate()
+        opened.burnt = not isinstance(verdict, NeedMore)
+        self._open.append(opened)
+
+    def _take_difference(self, place: Range, found: Complete, view: SetView) -> bool:
+        """Whether a decoded difference is believable: our ids are ours, all are of the range.
+
+        What they have and we got meanwhile is no longer missing.
+        """
+        digits = 64 - 4 * len(place.prefix)
+        within = int(place.prefix or "0", 16)
+        for ids in (found.mine, found.theirs):
+            if place.prefix and (ids >> np.uint64(digits) != within).any():
+                return False
+        mine = by_short_id(view, found.mine)
+        if len(mine) < len(found.mine):
+            return False
+        self._miss_there(place, mine)
+        self.difference.missing_here += want_numbers(
+            place, SHORT_IDS, _not_here(view, found.theirs)
+        )
+        return True
 
     def _miss_there(self, place: Range, ids: IdArray) -> None:
         if len(ids):
             self.difference.missing_there.setdefault(place.collection, []).append(ids)
 
-    def _miss_here(self, opened: _Open, labels: Labels) -> None:
-        if len(labels) > MAX_LIST_IDS:
-            raise ValueError(f"a list has at most {MAX_LIST_IDS} labels")
-        if len(labels):
-            wanted = Wanted(opened.range, opened.width, pack_labels(labels), len(labels))
-            self.difference.missing_here.append(wanted)
+
+def _not_here(view: SetView, values: U64) -> U64:
+    """Those of the sorted short ids that no id here begins with."""
+    here = short_ids(by_short_id(view, values))
+    return values[~np.isin(values, here)]
 
 
-def _expected_bytes(asked: _Asked, opened: _Open) -> int:
+def _expected_bytes(question: Question, opened: _Open) -> int:
     """About how long the answer will be."""
-    match asked.question:
+    match question:
         case AskChildren(_, levels, width):
             return int(16**levels * (width + 3))
-        case AskList(_, width):
-            return opened.theirs * width
+        case AskList(_, bits):
+            return (opened.theirs or 0) * ((bits or 256) + 7) // 8
+        case AskSketch(_, start, stop):
+            return (stop - start) * SYMBOL_BYTES
         case _:
-            assert_never(asked.question)
+            assert_never(question)

@@ -7,25 +7,41 @@ one view speak of one moment. The laws, which the tests check on every implement
 - **count**: `summary(p).count` is the number of `ids(p)`;
 - **children**: the counts of `children(p)` add up to that of p, and each equals
   `summary(p + digit)`;
+- **sketch**: `sketch(p)` is what `encode` makes of the short ids of `ids(p)`;
 - **digest**: `summary(p).digest` is what `digest.summarise` says of `ids(p)`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from setsync.reconcile.digest import EMPTY, FANOUT, Summary
+from setsync.reconcile.digest import (
+    EMPTY,
+    FANOUT,
+    LEAF_CAPACITY,
+    Summary,
+    highest,
+    lowest,
+    summarise,
+    summarise_children,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from setsync.reconcile.sketch import Symbols
+
     IdArray: TypeAlias = npt.NDArray[np.uint8]
 else:
     # Loading numpy takes longer than all else that `setsync status` does, without any ids.
-    IdArray = Any
+    IdArray = Symbols = Any
 """Ids as rows: shape (n, 32), sorted."""
+
+CELLS = 8_192
+"""Coded symbols of a range that there are: a difference of 5,900 decodes from so many."""
 
 
 class SetView(Protocol):
@@ -40,12 +56,23 @@ class SetView(Protocol):
     def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
         """The ids of the range in order; those above `after`, and at most `limit` of them."""
 
+    def sketch(self, prefix: str) -> Symbols:
+        """The first CELLS coded symbols of the range, under the universal key. Not to be
+        changed: others may hold the same."""
+
 
 def id_array(joined: bytes) -> IdArray:
     """Joined 32-byte ids as rows."""
     import numpy as np
 
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32)
+
+
+def encode_view(view: SetView, prefix: str) -> Symbols:
+    """A range's sketch, from its ids: about 0.7 us an id."""
+    from setsync.reconcile.sketch import SketchKey, encode, short_ids
+
+    return encode(short_ids(view.ids(prefix)), 0, CELLS, SketchKey.UNIVERSAL)
 
 
 class EmptyView:
@@ -62,3 +89,39 @@ class EmptyView:
     def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
         """No rows."""
         return id_array(b"")
+
+    def sketch(self, prefix: str) -> Symbols:
+        """Zeros."""
+        from setsync.reconcile.sketch import SketchKey, Symbols
+
+        return Symbols.empty(0, CELLS, SketchKey.UNIVERSAL)
+
+
+class ListView:
+    """A `SetView` of a list of ids, computed straight from the definitions."""
+
+    def __init__(self, ids: Sequence[bytes], capacity: int = LEAF_CAPACITY) -> None:
+        self._capacity = capacity
+        self._ids = sorted(ids)
+
+    def summary(self, prefix: str) -> Summary:
+        """Computed from the definition."""
+        return summarise(self._range(prefix), len(prefix), self._capacity)
+
+    def children(self, prefix: str) -> Sequence[Summary]:
+        """Computed from the definition."""
+        return summarise_children(self._range(prefix), len(prefix), self._capacity)
+
+    def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
+        """A slice of the list."""
+        found = [id_ for id_ in self._range(prefix) if id_ > after]
+        return id_array(b"".join(found[:limit]))
+
+    def sketch(self, prefix: str) -> Symbols:
+        """Encoded afresh."""
+        return encode_view(self, prefix)
+
+    def _range(self, prefix: str) -> list[bytes]:
+        low = bisect_left(self._ids, lowest(prefix))
+        high = bisect_right(self._ids, highest(prefix))
+        return self._ids[low:high]

@@ -136,6 +136,8 @@ _DOING = {
     State.GREETED: "greeting",
     State.READY: "nothing was asked",
     State.ASKED: "the catalogue was asked for",
+    State.CATALOGUING: "comparing catalogues",
+    State.NAMED: "collections were asked for",
     State.COMPARING: "comparing",
     State.TRANSFERRING: "entries were on their way",
     State.CLOSING: "closing",

@@ -30,6 +30,8 @@ class State(enum.Enum):
     GREETED = "greeted"
     READY = "ready"
     ASKED = "asked"
+    CATALOGUING = "cataloguing"
+    NAMED = "named"
     COMPARING = "comparing"
     TRANSFERRING = "transferring"
     CLOSING = "closing"
@@ -49,6 +51,16 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
         (_R, m.Same): State.READY,
         (_R, m.Listing): State.ASKED,
         (_R, m.Listed): State.COMPARING,
+        (_R, m.Many): State.CATALOGUING,
+    },
+    State.CATALOGUING: {
+        (_I, m.Questions): State.CATALOGUING,
+        (_R, m.Answers): State.CATALOGUING,
+        (_I, m.AskNames): State.NAMED,
+    },
+    State.NAMED: {
+        (_R, m.Listing): State.NAMED,
+        (_R, m.Listed): State.COMPARING,
     },
     State.COMPARING: {
         (_I, m.Questions): State.COMPARING,
@@ -65,7 +77,7 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
         **{
             (role, message): State.TRANSFERRING
             for role in Role
-            for message in (m.Entries, m.Piece, m.Committed, m.Sent)
+            for message in (m.Entries, m.Piece, m.Packed, m.Committed, m.Sent)
         },
         (_I, m.Close): State.CLOSING,
     },
@@ -80,6 +92,8 @@ PHASES: dict[type, str] = {
     m.Same: "reconcile",
     m.Listing: "reconcile",
     m.Listed: "reconcile",
+    m.Many: "reconcile",
+    m.AskNames: "reconcile",
     m.Questions: "reconcile",
     m.Answers: "reconcile",
     m.AskIds: "reconcile",
@@ -88,6 +102,7 @@ PHASES: dict[type, str] = {
     m.Want: "entries",
     m.Entries: "entries",
     m.Piece: "entries",
+    m.Packed: "entries",
     m.Committed: "entries",
     m.Sent: "entries",
     m.Close: "close",

@@ -20,14 +20,17 @@ TRIE = b"trie"
 COLLECTIONS = b"collections"
 NAMES = b"names"
 OPENERS = b"openers"
+RECENT = b"recent"
+SKETCHES = b"sketches"
 STATE = b"state"
-TABLES = (LOG, MEMBERS, TRIE, COLLECTIONS, NAMES, OPENERS, STATE)
+TABLES = (LOG, MEMBERS, TRIE, COLLECTIONS, NAMES, OPENERS, RECENT, SKETCHES, STATE)
 # Room for tables of guests and of later versions; LMDB wants the number on opening.
 MAX_TABLES = 32
 
 STATE_FORMAT = b"format"
 STATE_LAST_ARRIVAL = b"last_arrival"
 STATE_ENTRIES = b"entries"
+STATE_CHECKPOINT = b"checkpoint"
 
 
 # --- log: arrival number -> entry ---------------------------------------------------------
@@ -127,3 +130,21 @@ def leaf_key(collection: bytes, prefix: str) -> bytes:
     the order of ranges: so the leaf around an id is the last key at or below it.
     """
     return collection + pack_prefix(prefix)
+
+
+# --- sketches -----------------------------------------------------------------------------
+
+
+def recent_key(first_arrival: bytes, collection: bytes) -> bytes:
+    """first arrival number of the batch 8 | collection 4. The value: short ids, 8 bytes each."""
+    return first_arrival + collection
+
+
+def recent_collection(key: bytes) -> bytes:
+    """The collection that a key of `recent` names."""
+    return key[8:]
+
+
+def sketch_key(collection: bytes, prefix: str) -> bytes:
+    """collection 4 | the digit of a first-level range, in ASCII, or nothing for the whole."""
+    return collection + prefix.encode("ascii")

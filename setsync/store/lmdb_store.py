@@ -8,9 +8,9 @@ is in a store stays in it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from setsync.errors import (
     DamagedStoreError,
@@ -41,6 +41,13 @@ from setsync.store.environment import (
 from setsync.store.presence import FOLDER, Presence
 from setsync.store.trie import Insertion, MissingNodeError, TrieView, find_arrival, leaf_ids
 
+if TYPE_CHECKING:
+    # Loaded when first used: they need numpy, which takes longer than a whole `status`.
+    from setsync.reconcile.sketch import Symbols
+    from setsync.store import sketches
+
+    CachedSketch = Callable[[str, sketches.Encode], Symbols]
+
 
 class Store:
     """A directory with a set of entries in it. Safe to use from several threads, and to
@@ -55,6 +62,7 @@ class Store:
     def __init__(self, path: Path, map_size: int, leaf_capacity: int) -> None:
         self.path = path
         self._capacity = leaf_capacity
+        self._sketches: sketches.SketchCache | None = None
         self._presence = Presence(path)
         try:
             self._env = Environment(path, map_size)
@@ -156,7 +164,14 @@ class Store:
     def snapshot(self) -> Iterator[LmdbSnapshot]:
         """One moment of the store. Keep it short, and never across an `await`."""
         with self._damage_named(), self._env.read() as transaction:
-            yield LmdbSnapshot(transaction, self._env, self._capacity)
+            yield LmdbSnapshot(transaction, self._env, self._capacity, self._sketch_cache)
+
+    def _sketch_cache(self) -> sketches.SketchCache:
+        if self._sketches is None:
+            from setsync.store.sketches import SketchCache
+
+            self._sketches = SketchCache()
+        return self._sketches
 
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -244,8 +259,8 @@ class Store:
 def _make_folder(path: Path) -> None:
     """Raises OSError, or DataDirectoryError when something lies there."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # What a store leaves that died while it was made.
-    ours = {FOLDER, LOCK_FILE}
+    # What another process makes at this moment, or left when it died while making it.
+    ours = {FOLDER, LOCK_FILE, DATA_FILE}
     strangers = sorted(item.name for item in path.iterdir() if item.name not in ours)
     if strangers:
         raise DataDirectoryError(f"{path} is not empty and not a store: it holds {strangers[0]!r}.")
@@ -279,7 +294,12 @@ class _Batch:
             self._add_to(name, positions)
         order = sorted(self._new)
         if order:
+            from setsync.store import sketches
+
             self._log_entries(order)
+            sketches.checkpoint_if_due(
+                self._transaction, self._env, self._last + 1 + order[-1], self._collection
+            )
         for nodes, position in self._again:
             self._attach_payload(nodes, self._entries[position])
         ids = tuple(self._entries[position].id for position in order)
@@ -315,8 +335,29 @@ class _Batch:
                 self._arrival(position), record, db=self._log, append=True
             ):
                 raise DamagedStoreError("The log holds entries later than the last arrival.")
+        self._note_short_ids(order)
         self._bump(layout.STATE_ENTRIES, len(order))
         self._put(self._state, layout.STATE_LAST_ARRIVAL, self._arrival(order[-1]))
+
+    def _note_short_ids(self, order: list[int]) -> None:
+        """What sketches will need of this batch, one record a collection."""
+        from setsync.store import sketches
+
+        short_ids: dict[int, list[bytes]] = {}
+        for position in order:
+            short_ids.setdefault(self._new[position], []).append(self._entries[position].id[:8])
+        for number, parts in short_ids.items():
+            key, joined = layout.collection_key(number), b"".join(parts)
+            sketches.note(self._transaction, self._env, self._arrival(0), key, joined)
+
+    def _collection(self, key: bytes) -> tuple[int, sketches.Encode]:
+        """A collection's count, and what encodes its ranges."""
+        value = self._transaction.get(key, db=self._collections)
+        if value is None:
+            raise DamagedStoreError("A collection has members and no record.")
+        root = layout.unpack_collection(value)[0]
+        nodes = LmdbNodes(self._transaction, self._env, key)
+        return root.count, TrieView(nodes, root, self._capacity).sketch
 
     def _open_collection(self, name: str, author: bytes) -> tuple[bytes, Summary]:
         """The number of a collection and its summary; a new one counts against its author."""
@@ -420,21 +461,36 @@ class CollectionView(TrieView):
     """A `SetView` of one collection at the moment of its snapshot."""
 
     def __init__(
-        self, nodes: LmdbNodes, root: Summary, capacity: int, name: str, number: int
+        self, nodes: LmdbNodes, root: Summary, capacity: int, cached: CachedSketch
     ) -> None:
         super().__init__(nodes, root, capacity)
         self.nodes = nodes
-        self.name = name
-        self.number = number
+        self._whole = root.count
+        self._cached = cached
+
+    def sketch(self, prefix: str) -> Symbols:
+        """From the cache, caught up; a small or deep range is encoded afresh."""
+        from setsync.store.sketches import is_kept
+
+        if is_kept(self.summary(prefix).count, prefix, self._whole):
+            return self._cached(prefix, super().sketch)
+        return super().sketch(prefix)
 
 
 class LmdbSnapshot:
     """See `setsync.store.contract.Snapshot`."""
 
-    def __init__(self, transaction: Transaction, env: Environment, capacity: int) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        env: Environment,
+        capacity: int,
+        sketch_cache: Callable[[], sketches.SketchCache],
+    ) -> None:
         self._transaction = transaction
         self._env = env
         self._capacity = capacity
+        self._sketch_cache = sketch_cache
 
     @property
     def last_arrival(self) -> int:
@@ -466,7 +522,11 @@ class LmdbSnapshot:
             raise DamagedStoreError(f"The collection {collection!r} has a name and no record.")
         nodes = LmdbNodes(self._transaction, self._env, key)
         root = layout.unpack_collection(value)[0]
-        return CollectionView(nodes, root, self._capacity, collection, int.from_bytes(key, "big"))
+
+        def cached(prefix: str, encode: sketches.Encode) -> Symbols:
+            return self._sketch_cache().get(self._transaction, self._env, key, prefix, encode)
+
+        return CollectionView(nodes, root, self._capacity, cached)
 
     def arrival(self, collection: str, id_: bytes) -> int | None:
         view = self.view(collection)

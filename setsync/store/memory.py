@@ -7,20 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from setsync.model.entry import Entry
-from setsync.reconcile.digest import (
-    LEAF_CAPACITY,
-    Summary,
-    highest,
-    lowest,
-    summarise,
-    summarise_children,
-)
-from setsync.reconcile.view import IdArray, id_array
+from setsync.reconcile.digest import LEAF_CAPACITY, Summary
+from setsync.reconcile.view import ListView
 from setsync.store.contract import Added, StoredEntry
 
 
@@ -68,32 +60,6 @@ class MemoryStore:
         yield MemorySnapshot(log, members, self.leaf_capacity)
 
 
-class MemoryView:
-    """A `SetView` of a sorted list of ids."""
-
-    def __init__(self, ids: Sequence[bytes], capacity: int = LEAF_CAPACITY) -> None:
-        self._capacity = capacity
-        self._ids = sorted(ids)
-
-    def summary(self, prefix: str) -> Summary:
-        """Computed from the definition."""
-        return summarise(self._range(prefix), len(prefix), self._capacity)
-
-    def children(self, prefix: str) -> Sequence[Summary]:
-        """Computed from the definition."""
-        return summarise_children(self._range(prefix), len(prefix), self._capacity)
-
-    def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
-        """A slice of the list."""
-        found = [id_ for id_ in self._range(prefix) if id_ > after]
-        return id_array(b"".join(found[:limit]))
-
-    def _range(self, prefix: str) -> list[bytes]:
-        low = bisect_left(self._ids, lowest(prefix))
-        high = bisect_right(self._ids, highest(prefix))
-        return self._ids[low:high]
-
-
 @dataclass(frozen=True)
 class MemorySnapshot:
     """See `setsync.store.contract.Snapshot`."""
@@ -112,13 +78,13 @@ class MemorySnapshot:
 
     def collections(self) -> Sequence[tuple[str, Summary]]:
         return [
-            (name, MemoryView(list(self.members[name]), self.capacity).summary(""))
+            (name, ListView(list(self.members[name]), self.capacity).summary(""))
             for name in sorted(self.members, key=str.encode)
         ]
 
-    def view(self, collection: str) -> MemoryView | None:
+    def view(self, collection: str) -> ListView | None:
         members = self.members.get(collection)
-        return None if members is None else MemoryView(list(members), self.capacity)
+        return None if members is None else ListView(list(members), self.capacity)
 
     def arrival(self, collection: str, id_: bytes) -> int | None:
         at = self.members.get(collection, {}).get(id_)

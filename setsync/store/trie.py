@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from setsync.reconcile.digest import (
     CHILD_BYTES,
@@ -33,7 +33,10 @@ from setsync.reconcile.digest import (
     summarise_children,
     unpack_children,
 )
-from setsync.reconcile.view import IdArray, id_array
+from setsync.reconcile.view import IdArray, encode_view, id_array
+
+if TYPE_CHECKING:
+    from setsync.reconcile.sketch import Symbols
 
 ID_BYTES = 32
 ARRIVAL_BYTES = 8
@@ -241,6 +244,10 @@ class TrieView:
                 break
         joined = b"".join(parts)
         return id_array(joined if limit is None else joined[: limit * ID_BYTES])
+
+    def sketch(self, prefix: str) -> Symbols:
+        """Encoded afresh from the ids."""
+        return encode_view(self, prefix)
 
     def _few_ids(self, prefix: str) -> list[bytes]:
         """The ids of a range that lies within one leaf."""

@@ -89,15 +89,29 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
-    """Initiator: questions about ranges; kind, collection, prefix, argument."""
+class Many:
+    """Responder: I have so many collections that their hashes had better be compared first."""
 
-    items: tuple[tuple[int, int, bytes, int], ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskNames:
+    """Initiator: list the collections with these hashes. As in WANT, of collection 0."""
+
+    items: tuple[tuple[int, bytes, int, int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Initiator: questions about ranges; kind, collection, prefix, arguments."""
+
+    items: tuple[tuple[int, int, bytes, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Responder: as many answers as questions, in their order; numbers, labels."""
+    """Responder: as many answers as questions, in their order; numbers, blob."""
 
     items: tuple[tuple[tuple[int, ...], bytes], ...]
 
@@ -106,7 +120,7 @@ class Answers:
 class AskIds:
     """Initiator: which ids are behind these? As in WANT."""
 
-    items: tuple[tuple[int, bytes, int, bytes], ...]
+    items: tuple[tuple[int, bytes, int, int, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +144,12 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Initiator: send me these: collection, prefix, width of the labels (0: all), labels.
+    """Initiator: send me these: collection, prefix, kind, count, values.
 
     `more` is 1 unless these are the last.
     """
 
-    items: tuple[tuple[int, bytes, int, bytes], ...]
+    items: tuple[tuple[int, bytes, int, int, bytes], ...]
     more: int
 
 
@@ -151,6 +165,15 @@ class Piece:
     """Either: the payload of the last entry goes on at `offset`."""
 
     offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Either: the body of an Entries or Piece message of `size` bytes, compressed."""
+
+    type: int
+    size: int
     data: bytes
 
 
@@ -192,6 +215,8 @@ Message = (
     | Same
     | Listing
     | Listed
+    | Many
+    | AskNames
     | Questions
     | Answers
     | AskIds
@@ -200,6 +225,7 @@ Message = (
     | Want
     | Entries
     | Piece
+    | Packed
     | Committed
     | Sent
     | Close
@@ -219,10 +245,12 @@ class Layout:
 
 
 _collections = array(record(_name, _count, exactly(16)))
-_wants = array(record(_number32, _prefix, uint(32), blob(limits.MAX_FRAME)))
+_wants = array(
+    record(_number32, _prefix, uint(255), uint(limits.MAX_WANTED_IDS), blob(limits.MAX_FRAME))
+)
 _payload = either(blob(limits.MAX_FRAME), nil, uint(limits.MAX_PAYLOAD, 1))
 _entries = array(record(blob(limits.MAX_HEADER, 1), _payload))
-_questions = array(record(uint(255), _number32, _prefix, _number32))
+_questions = array(record(uint(255), _number32, _prefix, array(_number32, 8)))
 _answers = array(record(array(_count, 256), blob(limits.MAX_FRAME)))
 _hello = record(
     array(uint(2**16 - 1), 16),
@@ -259,6 +287,14 @@ LAYOUTS: dict[type, Layout] = {
     Close: Layout(17, Close, record(exactly(32))),
     Closed: Layout(18, Closed, record(exactly(32))),
     Done: Layout(19, Done, record()),
+    Many: Layout(20, Many, record(_number32)),
+    Packed: Layout(
+        22,
+        Packed,
+        record(uint(255), uint(limits.MAX_FRAME, 1), blob(limits.MAX_FRAME)),
+        limits.MAX_FRAME,
+    ),
+    AskNames: Layout(21, AskNames, record(_wants), limits.MAX_FRAME),
 }
 
 _BY_TYPE = {layout.type: (name, layout) for name, layout in LAYOUTS.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import setsync.store.check as check_module
-from setsync.store import layout
+from setsync.store import layout, sketches
 from setsync.store.check import Kind, Report, check
 from setsync.store.check.log import Sampler
 from setsync.store.environment import Transaction
@@ -22,11 +22,16 @@ ALL = sum(COUNTS.values())
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Three collections, two of them with inner nodes. Every test leaves it as it was."""
-    with Store.open(tmp_path_factory.mktemp("check") / "store") as opened:
-        for name, count in COUNTS.items():
-            opened.add_many(entries(count, name))
-        yield opened
+    """Three collections, two of them with inner nodes, one with kept sketches and arrivals
+    since. Every test leaves it as it was."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sketches, "KEPT_FROM", 64)
+        patch.setattr(sketches, "SPLIT_FROM", 64)
+        patch.setattr(sketches, "CHECKPOINT_EVERY", 100)
+        with Store.open(tmp_path_factory.mktemp("check") / "store") as opened:
+            for name, count in COUNTS.items():
+                opened.add_many(entries(count, name))
+            yield opened
 
 
 def rows(store: Store, table: bytes) -> list[tuple[bytes, bytes]]:
@@ -104,7 +109,15 @@ def test_a_changed_byte_is_found_whatever_value_it_is_in(store: Store, table: by
 
 @pytest.mark.parametrize(
     "table",
-    [layout.LOG, layout.MEMBERS, layout.TRIE, layout.COLLECTIONS, layout.NAMES, layout.OPENERS],
+    [
+        layout.LOG,
+        layout.MEMBERS,
+        layout.TRIE,
+        layout.COLLECTIONS,
+        layout.NAMES,
+        layout.OPENERS,
+        layout.RECENT,
+    ],
     ids=bytes.decode,
 )
 def test_a_missing_row_is_found(store: Store, table: bytes) -> None:
@@ -145,7 +158,8 @@ def test_nodes_that_belong_to_nothing_are_found(store: Store) -> None:
     ]
     for table, key, value in strays:
         report = checked_with(store, table, key, value)
-        assert kinds(report) <= {Kind.TRIE, Kind.TABLES}
+        assert kinds(report) & {Kind.TRIE, Kind.TABLES}
+        assert kinds(report) <= {Kind.TRIE, Kind.TABLES, Kind.SKETCH}
         assert report.damage
 
 

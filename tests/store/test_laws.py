@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from setsync.reconcile.digest import Summary
-from setsync.reconcile.view import IdArray, id_array
-from setsync.store.memory import MemoryView
+from setsync.reconcile.view import IdArray, ListView, id_array
 from setsync.store.trie import MEMBER_BYTES, TrieView
 from tests.helpers import some_bytes
 from tests.store.laws import BrokenLawError, check_laws
@@ -17,40 +16,40 @@ from tests.store.nodes import DictNodes, Trie
 MEMBERS = sorted(some_bytes("member", i) for i in range(30))
 
 
-class _Unsorted(MemoryView):
+class _Unsorted(ListView):
     def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
         return super().ids(prefix, after, limit)[::-1]
 
 
-class _ForgetsOne(MemoryView):
+class _ForgetsOne(ListView):
     def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
         return super().ids(prefix, after, limit)[1:]
 
 
-class _IgnoresAfter(MemoryView):
+class _IgnoresAfter(ListView):
     def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
         return super().ids(prefix, b"", limit)
 
 
-class _SpillsOver(MemoryView):
+class _SpillsOver(ListView):
     def ids(self, prefix: str, after: bytes = b"", limit: int | None = None) -> IdArray:
         return (
             id_array(b"".join(MEMBERS)) if len(prefix) == 1 else super().ids(prefix, after, limit)
         )
 
 
-class _Miscounts(MemoryView):
+class _Miscounts(ListView):
     def summary(self, prefix: str) -> Summary:
         right = super().summary(prefix)
         return Summary(right.count + (not prefix), right.digest)
 
 
-class _SwapsChildren(MemoryView):
+class _SwapsChildren(ListView):
     def children(self, prefix: str) -> Sequence[Summary]:
         return super().children(prefix)[::-1]
 
 
-class _Misdigests(MemoryView):
+class _Misdigests(ListView):
     def summary(self, prefix: str) -> Summary:
         right = super().summary(prefix)
         return right if prefix else Summary(right.count, bytes(32))
@@ -66,18 +65,18 @@ class _Misdigests(MemoryView):
         (_Miscounts(MEMBERS, 2), "count"),
         (_SwapsChildren(MEMBERS, 2), "children"),
         (_Misdigests(MEMBERS, 2), "digest"),
-        (MemoryView(MEMBERS, 5), "digest"),
-        (MemoryView(MEMBERS[:-1], 2), "order"),
+        (ListView(MEMBERS, 5), "digest"),
+        (ListView(MEMBERS[:-1], 2), "order"),
     ],
 )
-def test_a_planted_fault_is_caught_under_its_name(view: MemoryView, law: str) -> None:
+def test_a_planted_fault_is_caught_under_its_name(view: ListView, law: str) -> None:
     with pytest.raises(BrokenLawError) as caught:
         check_laws(view, MEMBERS, 2)
     assert caught.value.law == law
 
 
 def test_a_view_without_fault_is_not_complained_about() -> None:
-    check_laws(MemoryView(MEMBERS, 2), MEMBERS, 2)
+    check_laws(ListView(MEMBERS, 2), MEMBERS, 2)
 
 
 def _stored() -> tuple[DictNodes, Trie]:

@@ -11,7 +11,9 @@ What is checked, and in which moment of the store:
 - **tries** (one snapshot a collection, about 2 s a million members): every leaf and inner
   node is recomputed from the ids, up to the collection's record, and nothing lies beside
   them. A trie changes with every insert and makes sense only at one moment; that is why
-  this snapshot is held longer than others.
+  this snapshot is held longer than others;
+- **kept** (one snapshot): the sketches of large collections, each with what arrived since
+  its checkpoint, against its ids encoded afresh.
 
 Each logged entry was found among the members, each member has one arrival number, and
 there are as many of the one as of the other (up to the arrival at which the check began):
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import random
 
+from setsync.store.check.kept import check_kept
 from setsync.store.check.log import LogCheck, Sampler
 from setsync.store.check.report import MAX_FINDINGS, Finding, Kind, OnSteps, Report
 from setsync.store.check.signatures import Verifier
@@ -67,4 +70,5 @@ def check(
         on_steps("checking", members, tables.logged)
         if walk.members_until != log.logged[number]:
             name_members_without_entry(store, number, name, tables.upto, report)
+    check_kept(store, report)
     return report

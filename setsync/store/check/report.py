@@ -22,6 +22,7 @@ class Kind(enum.StrEnum):
     ENTRY = "entry"
     MEMBERSHIP = "membership"
     TRIE = "trie"
+    SKETCH = "sketch"
 
 
 @dataclass(frozen=True, slots=True)
