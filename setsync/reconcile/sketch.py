@@ -51,6 +51,8 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 INDEX_LIMIT = 1 << 24
+# Hex digits of a short id. Tests lower it, so that short ids collide as if they were ground.
+SHORT_DIGITS = 16
 KEY_BYTES = 32
 _KEY_CONTEXT = "setsync 1 sketch key"
 
@@ -131,10 +133,16 @@ class SketchKey:
 SketchKey.UNIVERSAL = SketchKey((0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0))
 
 
-def short_ids(ids: NDArray[np.uint8], bits: int = 64) -> U64:
-    """The first 8 bytes of ids (n, 32), big endian; tests keep fewer leading bits to collide."""
+def short_ids(ids: NDArray[np.uint8]) -> U64:
+    """The first 8 bytes of ids (n, 32), big endian; with SHORT_DIGITS lowered, fewer."""
     whole = np.ascontiguousarray(ids[:, :8]).view(">u8").astype(np.uint64).ravel()
-    return whole >> np.uint64(64 - bits) << np.uint64(64 - bits)
+    spare = np.uint64(64 - 4 * SHORT_DIGITS)
+    return whole >> spare << spare
+
+
+def short_prefix(short_id: int) -> str:
+    """The hex digits with which an id of this short id begins."""
+    return f"{short_id:016x}"[:SHORT_DIGITS]
 
 
 @dataclass(eq=False, slots=True)

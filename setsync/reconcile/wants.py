@@ -20,7 +20,7 @@ import numpy as np
 from setsync.limits import MAX_LIST_IDS, MAX_WANTED_IDS
 from setsync.reconcile.idlist import decode_ids, encode_ids, keyed_ids, truncate
 from setsync.reconcile.questions import Range, read_prefix, wire_prefix
-from setsync.reconcile.sketch import U64
+from setsync.reconcile.sketch import U64, short_prefix
 from setsync.reconcile.view import IdArray, SetView, id_array
 
 ALL = 0
@@ -107,7 +107,7 @@ def resolve(wanted: Wanted, view: SetView, key: bytes) -> IdArray:
 
 def by_short_id(view: SetView, values: U64) -> IdArray:
     """The ids (n, 32) that begin with any of these 8 bytes, in their order."""
-    return id_array(b"".join(view.ids(f"{value:016x}").tobytes() for value in values.tolist()))
+    return id_array(b"".join(view.ids(short_prefix(value)).tobytes() for value in values.tolist()))
 
 
 def list_ids(ids: IdArray, bits: int, key: bytes) -> tuple[U64, IdArray]:

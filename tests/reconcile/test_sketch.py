@@ -176,10 +176,13 @@ def test_mismatched_intervals_and_keys_are_refused() -> None:
         SketchKey.derive(b"short")
 
 
-def test_short_ids_are_prefixes() -> None:
+def test_short_ids_are_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = np.arange(64, dtype=np.uint8).reshape(2, 32)
     assert sketch.short_ids(ids).tolist() == [0x0001020304050607, 0x2021222324252627]
-    assert sketch.short_ids(ids, bits=12).tolist() == [0, 0x2020000000000000]
+    assert sketch.short_prefix(0x0001020304050607) == "0001020304050607"
+    monkeypatch.setattr(sketch, "SHORT_DIGITS", 3)
+    assert sketch.short_ids(ids).tolist() == [0, 0x2020000000000000]
+    assert sketch.short_prefix(0x2020000000000000) == "202"
 
 
 def test_the_density_is_that_of_the_mapping() -> None:
