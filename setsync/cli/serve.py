@@ -141,7 +141,7 @@ class _Totals:
         common.say(f"Session with {who} {served.state}{why}; {how}.")
 
     def notice(self, count: int) -> None:
-        common.say(f"{count:,} new entries in the store.")
+        common.say(f"New in the store: {count:,}.")
 
     def as_json(self) -> dict[str, object]:
         return {

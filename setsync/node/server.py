@@ -32,6 +32,8 @@ from setsync.wire import messages as m
 _ANSWER_BYTES = 128 * limits.KIB
 # What looking one thing up costs at least, however little comes of it.
 _ITEM_BYTES = 48
+# And what encoding one id for a sketch counts as, about as much work as sending so much.
+_ENCODED_ID_BYTES = 16
 
 
 @dataclass
@@ -187,12 +189,14 @@ class _Responding:
             if self._hashes:
                 views = {0: ListView(list(self._hashes))}
             for item in items[start:]:
+                encoded = self._held.encoded
                 try:
                     found = answer(from_wire(item), views, self._key, self._held)
                 except (ValueError, KeyError) as error:
                     raise PeerError(f"A question cannot be understood: {error}") from error
                 answers.append(found.to_wire())
                 size += len(found.blob) + 4 * len(found.numbers) + _ITEM_BYTES
+                size += _ENCODED_ID_BYTES * (self._held.encoded - encoded)
                 if size >= _ANSWER_BYTES:
                     break
             self._charge(size, snapshot)

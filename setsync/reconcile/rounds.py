@@ -17,7 +17,7 @@ import numpy as np
 from setsync.errors import Abort, PeerError
 from setsync.limits import MAX_LIST_IDS, MAX_QUESTIONS, MAX_RANGES, ROUND_ANSWER_BYTES
 from setsync.reconcile.digest import HEX, Summary
-from setsync.reconcile.idlist import SPARE_BITS, decode_ids, encode_ids, truncation_bits
+from setsync.reconcile.idlist import MAX_BITS, SPARE_BITS, decode_ids, encode_ids, truncation_bits
 from setsync.reconcile.labels import FULL, SHORT, digest_label
 from setsync.reconcile.peel import Complete, NeedMore
 from setsync.reconcile.policy import SYMBOL_BYTES, Closer, choose
@@ -151,14 +151,18 @@ class Initiator:
         initiator.difference
 
     `width` is the rung of the ladder: 8-byte labels, or 32 to compare digests and ids
-    themselves, without sketches. `sketches` False leaves only splits and lists.
+    themselves, without sketches. `sketches` False leaves only splits and lists. `certain`
+    makes lists long enough to overlook nothing, for sessions that no digest will confirm.
     """
 
-    def __init__(self, key: bytes, width: int = SHORT, *, sketches: bool = True) -> None:
+    def __init__(
+        self, key: bytes, width: int = SHORT, *, sketches: bool = True, certain: bool = False
+    ) -> None:
         self.difference = Difference()
         self._key = key
         self._width = width
         self._sketches = sketches and width == SHORT
+        self._certain = certain
         self._open: list[_Open] = []
         self._asked: list[_Asked] = []
 
@@ -228,7 +232,9 @@ class Initiator:
         )
 
     def _bits(self, mine: int, theirs: int) -> int:
-        return WHOLE if self._width == FULL else truncation_bits(mine, theirs, self._spare_bits)
+        if self._width == FULL:
+            return WHOLE
+        return MAX_BITS if self._certain else truncation_bits(mine, theirs, self._spare_bits)
 
     def _open_sixteenths(self, opened: _Open) -> None:
         """A difference beyond one sketch: sixteen sketches, each of a sixteenth of it."""

@@ -39,9 +39,14 @@ _REQUESTS = 4
 
 
 class Held:
-    """The sketches of one session, each as it was when first asked for."""
+    """The sketches of one session, each as it was when first asked for.
+
+    `encoded` counts the ids whose encoding that took; a cached sketch is as much work as
+    its cells.
+    """
 
     def __init__(self) -> None:
+        self.encoded = 0
         self._symbols: OrderedDict[Range, Symbols] = OrderedDict()
 
     def get(self, place: Range, view: SetView) -> Symbols:
@@ -52,7 +57,9 @@ class Held:
         """
         symbols = self._symbols.get(place)
         if symbols is None:
-            if len(place.prefix) > 1 and view.summary(place.prefix).count > MAX_ENCODED_IDS:
+            count = view.summary(place.prefix).count
+            self.encoded += count if len(place.prefix) > 1 else min(count, CELLS)
+            if len(place.prefix) > 1 and count > MAX_ENCODED_IDS:
                 raise PeerError(
                     f"A sketch of over {MAX_ENCODED_IDS} ids was asked for.", Abort.TOO_LARGE
                 )
