@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from setsync.reconcile.digest import Summary
+from setsync.reconcile.digest import EMPTY, Summary
 from setsync.session.session import Counters
 
 
@@ -61,12 +61,12 @@ class Report:
         return [
             {
                 "name": name,
-                "before": _summary(self.before.get(name)),
-                "after": _summary(self.after.get(name)),
+                "before": _summary(self.before.get(name, EMPTY)),
+                "after": _summary(self.after.get(name, EMPTY)),
             }
             for name in names
         ]
 
 
-def _summary(summary: Summary | None) -> dict[str, Any] | None:
-    return None if summary is None else {"count": summary.count, "digest": summary.digest.hex()}
+def _summary(summary: Summary) -> dict[str, Any]:
+    return {"count": summary.count, "digest": summary.digest.hex()}
