@@ -47,6 +47,7 @@ COMMANDS = {
     "diff": Lazy("setsync.cli.sync:diff", "List what each side lacks, and move nothing."),
     "serve": Lazy("setsync.cli.serve:serve", "Let other nodes sync with this one."),
     "demo": Lazy("setsync.cli.demo:demo", "Watch two nodes become equal on real text."),
+    "bench": Lazy("setsync.cli.bench:bench", "Measure what a session costs."),
     "init": Lazy("setsync.cli.init:init", "Make a data directory and its keys."),
     "put": Lazy("setsync.cli.put:put", "Add entries from a file or standard input."),
     "get": Lazy("setsync.cli.get:get", "Print an entry's payload, or its header."),

@@ -7,7 +7,7 @@ least |n_a - n_b|, and about what a sketch's counts said, once they did.
 |---|---|
 | entries | none, when one side is empty |
 | list | n_b (log2 n_a + SPARE + 1.5) / 8 |
-| sketch, first | FIRST_SUMS symbols and FIRST_COUNTS counts: finds 8, or what d is |
+| sketch, first | FIRST_SUMS symbols and FIRST_COUNTS counts: finds 5, or what d is |
 | sketch, sized | SYMBOL_BYTES for each of symbols_for(d), about 1.4 d |
 | split in sketches | 16 sketches for d / 16 each, when one has not cells enough |
 | split | summaries of 16 or 256 children, then again for each that differs |
@@ -26,7 +26,7 @@ import enum
 import math
 
 from setsync.reconcile.digest import FANOUT, MAX_DEPTH
-from setsync.reconcile.idlist import SPARE_BITS
+from setsync.reconcile.idlist import MAX_BITS, SPARE_BITS
 from setsync.reconcile.sketch import symbols_for
 from setsync.reconcile.view import CELLS
 
@@ -34,13 +34,14 @@ from setsync.reconcile.view import CELLS
 SUMMARY_BYTES = 11
 # Sum 8, checksum 4, count about 1.
 SYMBOL_BYTES = 13
-# 16 symbols decode a difference of 8 in 95 of 100 cases; 63 counts estimate any to a fifth.
+# 16 symbols decode a difference of 5 in 95 of 100 cases; 191 counts estimate any to a tenth.
 FIRST_SUMS = 16
-FIRST_COUNTS = 64
+FIRST_COUNTS = 192
 FIRST_BYTES = FIRST_SUMS * SYMBOL_BYTES + (FIRST_COUNTS - FIRST_SUMS) * 5 // 4 + 20
-# An estimate from 63 counts has a deviation of 0.18 d: this much more suffices in 5 of 6
-# cases, and the sixth asks again with a far better estimate.
-MARGIN = 1.2
+# An estimate from 191 counts has a deviation of 0.10 d: this much more suffices in 3 of 4
+# cases, and the fourth asks again with a far better estimate. A larger margin would save it
+# that round trip and cost all of them its bytes, in proportion to how far each is off.
+MARGIN = 1.07
 # What a round trip may cost in bytes to be worth saving: what a line of 10 Mbit/s carries
 # in 1 ms. Raising it trades bandwidth for time on slow lines.
 ROUND_BYTES = 1_250
@@ -69,11 +70,13 @@ def choose(
     *,
     cells: int = 0,
     sketches: bool = True,
+    certain: bool = False,
 ) -> Closer:
     """The closer for a range that differs: `mine` ids here, `theirs` there, at `depth` digits.
 
     `expected` is the estimated difference, once there is one; `cells` how many symbols are
-    here already; `sketches` whether they may still be used on this range.
+    here already; `sketches` whether they may still be used on this range; `certain` whether
+    lists have to be of 64 bits.
     """
     if not theirs:
         return Closer.PUSH_ALL
@@ -82,7 +85,7 @@ def choose(
     if depth + 2 > MAX_DEPTH:
         return Closer.LIST
     known = max(1, abs(mine - theirs))
-    listing = list_bytes(mine, theirs) if theirs <= MOST_LISTED else math.inf
+    listing = list_bytes(mine, theirs, certain) if theirs <= MOST_LISTED else math.inf
     if not sketches:
         return _by_splitting(theirs, known, listing)
     if expected is None:
@@ -96,9 +99,10 @@ def choose(
     return Closer.SPLIT_SKETCH
 
 
-def list_bytes(mine: int, theirs: int) -> float:
+def list_bytes(mine: int, theirs: int, certain: bool = False) -> float:
     """What a list of the responder's ids takes."""
-    return 16 + theirs * (math.log2(max(2, mine)) + SPARE_BITS + 1.5) / 8
+    bits = MAX_BITS if certain else math.log2(max(2, mine) * max(2, theirs)) + SPARE_BITS
+    return 16 + theirs * (bits - math.log2(max(2, theirs)) + 1.5) / 8
 
 
 def sketch_bytes(expected: float) -> float:

@@ -229,6 +229,7 @@ class Initiator:
             opened.expected,
             cells=opened.talk.have if opened.talk is not None else 0,
             sketches=self._sketches and not opened.burnt and opened.failed < _FAILURES,
+            certain=self._certain,
         )
 
     def _bits(self, mine: int, theirs: int) -> int:

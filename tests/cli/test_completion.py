@@ -36,6 +36,6 @@ def test_commands_and_options_are_completed_as_bash_asks_for_them() -> None:
         )
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
-    assert complete("setsync ", 1) == list(COMMANDS)
+    assert complete("setsync ", 1)[: len(COMMANDS)] == list(COMMANDS)  # then the guests'
     assert complete("setsync s", 1) == ["sync", "serve", "status"]
     assert "--timestamp" in complete("setsync put --t", 2)

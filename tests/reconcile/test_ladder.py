@@ -102,7 +102,7 @@ def test_a_scattered_difference_costs_about_twenty_bytes_each(d: int) -> None:
     talked = Talked(mine, theirs)
     assert_truth(talked, mine, theirs)
     assert talked.used(AskSketch) == len(talked.questions)
-    assert talked.bytes <= 300 + 32 * d
+    assert talked.bytes <= 450 + 32 * d
 
 
 def test_ground_pairs_on_one_side_cancel_in_the_sketch_and_are_found_by_splitting() -> None:
@@ -286,11 +286,11 @@ def test_every_situation_has_a_closer_that_is_possible(
 
 
 def test_the_first_question_about_a_million_is_sixteen_symbols_and_counts() -> None:
-    """About 0.3 KB, whatever the sets."""
+    """Some 0.4 KB, whatever the sets."""
     both = ids_of(5_000)
     talked = Talked([*both, *ids_of(1, "mine")], [*both, *ids_of(1, "theirs")])
     first = talked.questions[0]
     assert isinstance(first, AskSketch)
     assert (first.start, first.stop, first.known, first.counted) == (0, 16, 0, FIRST_COUNTS)
     assert len(talked.questions) == 1
-    assert talked.bytes <= 300
+    assert talked.bytes <= 450
