@@ -8,7 +8,7 @@ session is "newer"; anything older means that the session did not reach its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -215,21 +215,17 @@ class _Initiating:
 
     async def _compare_long(self, catalogue: Catalogue, theirs: int, key: bytes) -> Catalogue:
         """Find which collections differ, as a set of hashes, and ask for theirs; ours of them."""
-        places = catalogue.hashes(key)
+        places: dict[bytes, int] = await self._local.offload(catalogue.hashes, key)
         views = {0: ListView(list(places))}
         initiator = self._new_initiator(key, 0)
         initiator.open(0, theirs)
-        answers: Sequence[Answer] | None = None
-        for _ in range(limits.MAX_ROUNDS):
+
+        def step(answers: Sequence[Answer] | None) -> list[Question]:
             if answers is not None:
                 initiator.take(answers, views)
-            questions = initiator.ask(views)
-            if not questions:
-                break
-            answers = await self._ask(questions)
-        else:
-            raise PeerError(f"Catalogues were not compared within {limits.MAX_ROUNDS} rounds.")
-        found = initiator.difference
+            return initiator.ask(views)
+
+        found = await self._rounds(initiator, step)
         rows = [row for parts in found.missing_there.values() for part in parts for row in part]
         rows += [row for place, _ in found.push for row in views[0].ids(place.prefix)]
         self._report.round_trips += 1
@@ -260,24 +256,31 @@ class _Initiating:
     # --- comparing ------------------------------------------------------------------------
 
     async def _compare(self, now: _Pass) -> None:
-        """Rounds of questions until the difference is known."""
+        """Rounds of questions about all collections, each step in one snapshot."""
+
+        def step(answers: Sequence[Answer] | None) -> list[Question]:
+            with self._local.store.snapshot() as snapshot:
+                views = NumberedViews(now.names, snapshot.view)
+                if answers is not None:
+                    self._initiator.take(answers, views)
+                return self._initiator.ask(views)
+
+        now.difference = await self._rounds(self._initiator, step)
+
+    async def _rounds(
+        self, initiator: Initiator, step: Callable[[Sequence[Answer] | None], list[Question]]
+    ) -> Difference:
+        """Ask and take until the difference is known. `step` takes the answers of the last
+        round and thinks of the next questions, off the event loop."""
         answers: Sequence[Answer] | None = None
         asked = 0
-        while questions := await self._local.offload(self._step, now, answers):
+        while questions := await self._local.offload(step, answers):
             asked += 1
             if asked > limits.MAX_ROUNDS:
                 raise PeerError(f"Comparing did not end within {limits.MAX_ROUNDS} rounds.")
             answers = await self._ask(questions)
-            self._show("comparing", found=self._initiator.difference)
-        now.difference = self._initiator.difference
-
-    def _step(self, now: _Pass, answers: Sequence[Answer] | None) -> list[Question]:
-        """Take the answers and think of the next questions, in one snapshot."""
-        with self._local.store.snapshot() as snapshot:
-            views = NumberedViews(now.names, snapshot.view)
-            if answers is not None:
-                self._initiator.take(answers, views)
-            return self._initiator.ask(views)
+            self._show("comparing", found=initiator.difference)
+        return initiator.difference
 
     async def _ask(self, questions: Sequence[Question]) -> list[Answer]:
         """One round: all questions leave before the first answer is waited for."""

@@ -161,6 +161,11 @@ class _Responding:
 
     async def _list_named(self, items: Sequence[WireWant]) -> None:
         """The collections behind the hashes that the initiator lacks."""
+        part: Catalogue = await self._local.offload(self._named, items)
+        self._held, self._hashes = Held(), {}
+        await self._list(part)
+
+    def _named(self, items: Sequence[WireWant]) -> Catalogue:
         view = ListView(list(self._hashes))
         places: set[int] = set()
         for item in items:
@@ -171,8 +176,7 @@ class _Responding:
             everything = wanted.kind == ALL
             rows = view.ids(wanted.range.prefix) if everything else resolve(wanted, view, self._key)
             places |= {self._hashes[row.tobytes()] for row in rows}
-        self._held, self._hashes = Held(), {}
-        await self._list(self._long.part(places))
+        return self._long.part(places)
 
     async def _answer(self, items: Sequence[WireQuestion]) -> None:
         """Answer in as many messages as the answers need, each from one snapshot."""
