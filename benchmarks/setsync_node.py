@@ -57,7 +57,7 @@ def _plain_bits(n_a: int, n_b: int, spare: int = 0) -> int:
     return PLAIN_BITS
 
 
-def _plain_list_bytes(mine: int, theirs: int) -> float:
+def _plain_list_bytes(mine: int, theirs: int, certain: bool = False) -> float:
     return PLAIN_BITS / 8 * theirs
 
 
