@@ -222,12 +222,17 @@ class Initiator:
                 assert_never(closer)
 
     def _closer(self, opened: _Open, mine: int) -> Closer:
+        """What the cost model says. With a sketch under way, of the sets as they were then:
+        what came since is not in the difference it will tell."""
+        talk = opened.talk
+        if talk is not None:
+            mine = int(talk.local.counts[0])
         return choose(
             mine,
             opened.theirs if opened.theirs is not None else max(1, mine),
             len(opened.range.prefix),
             opened.expected,
-            cells=opened.talk.have if opened.talk is not None else 0,
+            cells=talk.have if talk is not None else 0,
             sketches=self._sketches and not opened.burnt and opened.failed < _FAILURES,
             certain=self._certain,
         )

@@ -23,8 +23,8 @@ def two(n: int) -> tuple[MemoryStore, MemoryStore]:
     return a, b
 
 
-def test_of_two_thousand_collections_three_differ_and_it_costs_under_two_kilobytes() -> None:
-    a, b = two(2_000)
+def test_of_ten_thousand_collections_three_differ_and_it_costs_under_two_kilobytes() -> None:
+    a, b = two(10_000)
     a.add_many(entries(2, "c/7", seed=1))
     b.add_many(entries(2, "c/8", seed=1))
     b.add_many(entries(1, "only there"))

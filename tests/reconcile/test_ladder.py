@@ -95,6 +95,13 @@ def test_any_two_sets_are_told_apart_exactly(
     assert_truth(Talked(here, there), here, there)
 
 
+@pytest.mark.parametrize(("common", "d"), [(50_000, 300), (30_000, 12_000), (0, 50_000)])
+def test_large_sets_are_told_apart_exactly_as_well(common: int, d: int) -> None:
+    both = ids_of(common)
+    mine, theirs = both + ids_of(d // 2, "mine"), both + ids_of(d // 2, "theirs")
+    assert_truth(Talked(mine, theirs), mine, theirs)
+
+
 @pytest.mark.parametrize("d", [2, 20, 200, 2_000])
 def test_a_scattered_difference_costs_about_twenty_bytes_each(d: int) -> None:
     both = ids_of(20_000)

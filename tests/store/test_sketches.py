@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setsync.errors import DamagedStoreError
+from setsync.reconcile.catalogue import NumberedViews
 from setsync.reconcile.digest import HEX
+from setsync.reconcile.questions import Answer, AskSketch, Question
+from setsync.reconcile.rounds import Initiator, answer
 from setsync.reconcile.sketch import U64, SketchKey, Symbols, encode, short_ids
+from setsync.reconcile.sketching import Held
 from setsync.reconcile.view import CELLS
 from setsync.store import layout, sketches
 from setsync.store.lmdb_store import Store
@@ -134,3 +138,39 @@ def test_a_sketch_is_stored_as_sums_checksums_and_counts() -> None:
 def short_ids_of(*ids: bytes) -> U64:
     """Short ids as numbers."""
     return sketches._numbers(b"".join(ids))
+
+
+def test_ten_thousand_inserts_between_two_requests_do_not_disturb_a_sketch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All symbols of a session speak of one moment, on both sides."""
+    monkeypatch.setattr(sketches, "KEPT_FROM", 1_000)
+    monkeypatch.setattr(sketches, "CHECKPOINT_EVERY", 4_000)
+    common, later = entries(6_000), entries(10_000, seed=3)
+    key = b"k" * 32
+    with Store.open(tmp_path / "a") as a, Store.open(tmp_path / "b") as b:
+        for store, own in ((a, entries(150, seed=1)), (b, entries(150, seed=2))):
+            store.add_many(common)
+            store.add_many(own)
+        initiator, held = Initiator(key), Held()
+        initiator.open(0, 6_150)
+        asked: list[Question] = []
+        answers: list[Answer] | None = None
+        while True:
+            with a.snapshot() as snapshot:
+                views = NumberedViews(["notes"], snapshot.view)
+                if answers is not None:
+                    initiator.take(answers, views)
+                questions = initiator.ask(views)
+            if not questions:
+                break
+            with b.snapshot() as snapshot:
+                views = NumberedViews(["notes"], snapshot.view)
+                answers = [answer(question, views, key, held) for question in questions]
+            if not asked:
+                b.add_many(later[:6_000])
+                a.add_many(later[6_000:])
+            asked += questions
+    assert len(asked) >= 2
+    assert all(isinstance(question, AskSketch) for question in asked)
+    assert initiator.difference.count_here == initiator.difference.count_there == 150
