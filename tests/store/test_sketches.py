@@ -174,3 +174,22 @@ def test_ten_thousand_inserts_between_two_requests_do_not_disturb_a_sketch(
     assert len(asked) >= 2
     assert all(isinstance(question, AskSketch) for question in asked)
     assert initiator.difference.count_here == initiator.difference.count_there == 150
+
+
+def test_the_two_tables_read_out_field_by_field(tmp_path: Path) -> None:
+    some = entries(80)
+    with Store.open(tmp_path / "store") as store:
+        store.add_many(some[:60])
+        store.add_many(some[60:])
+        env = store.environment
+        with env.read() as transaction:
+            with transaction.cursor(db=env.table(layout.RECENT)) as cursor:
+                recent = list(cursor.iternext())
+            with transaction.cursor(db=env.table(layout.SKETCHES)) as cursor:
+                keys = [key for key, _ in cursor.iternext()]
+            state = transaction.get(b"checkpoint", db=env.table(layout.STATE))
+    assert state == (60).to_bytes(8, "big")
+    first = (61).to_bytes(8, "big") + (1).to_bytes(4, "big")
+    assert recent == [(first, b"".join(entry.id[:8] for entry in some[60:]))]
+    number = (1).to_bytes(4, "big")
+    assert keys == [number, *(number + digit.encode() for digit in HEX)]
