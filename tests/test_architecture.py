@@ -197,3 +197,99 @@ def test_a_planted_violation_is_seen(place: str, source: str) -> None:
 )
 def test_what_the_plan_allows_is_not_complained_about(place: str, source: str) -> None:
     assert list(complaints(place, source)) == []
+
+
+# --- the guest ----------------------------------------------------------------------------
+
+BAMBOO = PACKAGE.parent / "bamboo_compat"
+
+# What a room of bamboo_compat may import of its own package, and of ours.
+BAMBOO_ROOMS: dict[str, tuple[str, ...]] = {
+    "__init__": (),
+    "limits": (),
+    "core": ("bamboo_compat.core",),
+    "cli": (
+        "bamboo_compat.cli",
+        "bamboo_compat.core",
+        "bamboo_compat.limits",
+        "setsync.cli",
+        "setsync.errors",
+        "setsync.node.progress",
+    ),
+}
+# All that the core may know besides the parts of the standard library that only compute.
+BAMBOO_CORE = {"blake3", "cbor2", "nacl"}
+COMPUTES = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "io",  # BytesIO: bytes that a decoder reads as if they were a file
+    "itertools",
+    "operator",
+    "re",
+    "typing",
+}
+
+
+def guest_complaints(place: str, source: str) -> Iterator[str]:
+    """What the file at `place`, relative to bamboo_compat, does that it must not."""
+    tree = ast.parse(source)
+    room = place.split("/", maxsplit=1)[0].removesuffix(".py")
+    for name in sorted(set(imports(tree))):
+        top = name.split(".", maxsplit=1)[0]
+        if name.startswith("."):
+            yield f"{place} imports {name} relatively; write the whole name"
+        elif top in ("setsync", "bamboo_compat"):
+            allowed = BAMBOO_ROOMS.get(room, ())
+            # `from bamboo_compat.core import x` yields bamboo_compat.core too.
+            if not any(name == one or name.startswith(one + ".") for one in allowed):
+                yield f"{place} must not import {name}"
+        elif room == "core" and top not in BAMBOO_CORE | COMPUTES:
+            yield f"{place} must not import {name}: the core only computes"
+        if top == "nacl" and place != "core/keys.py":
+            yield f"{place} must not import nacl"
+    if room == "core":
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in ("open", "print", "input"):
+                yield f"{place} must not use {node.id}"
+
+
+FILES_OF_BAMBOO = sorted(path.relative_to(BAMBOO).as_posix() for path in BAMBOO.rglob("*.py"))
+
+
+@pytest.mark.parametrize("place", FILES_OF_BAMBOO)
+def test_the_guests_core_knows_nothing_of_us_nor_of_the_world(place: str) -> None:
+    source = (BAMBOO / place).read_text(encoding="utf-8")
+    assert list(guest_complaints(place, source)) == []
+
+
+@pytest.mark.parametrize("place", FILES_OF_SETSYNC)
+def test_we_know_nothing_of_the_guest(place: str) -> None:
+    names = imports(ast.parse((PACKAGE / place).read_text(encoding="utf-8")))
+    assert not [name for name in names if name.split(".")[0] == "bamboo_compat"]
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("core/entry.py", "from setsync.model import keys"),
+        ("core/entry.py", "import setsync"),
+        ("core/entry.py", "from bamboo_compat.cli import run"),
+        ("core/entry.py", "from bamboo_compat import limits"),
+        ("core/entry.py", "import nacl.bindings"),
+        ("core/log.py", "import os"),
+        ("core/log.py", "def f():\n    from time import time"),
+        ("core/log.py", "import json, random"),
+        ("core/log.py", "from . import node"),
+        ("core/log.py", "def f(path):\n    return open(path)"),
+        ("cli/verify.py", "from setsync.store.lmdb_store import Store"),
+        ("cli/verify.py", "from setsync.model.keys import SecretKey"),
+        ("cli/work.py", "from nacl.signing import VerifyKey"),
+    ],
+)
+def test_a_violation_by_the_guest_is_seen(place: str, source: str) -> None:
+    assert list(guest_complaints(place, source))

@@ -1,0 +1,1 @@
+"""What `setsync bamboo` runs; the only room of this package that prints."""
