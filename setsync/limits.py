@@ -122,7 +122,5 @@ SKETCH_CACHE_BYTES = 32 * MIB
 COMMIT_ENTRIES = 4_096
 # Bytes the writer lets wait before whoever brings more has to wait too.
 WRITER_INBOX_BYTES = 8 * MIB
-# A snapshot older than this is refused: a held reader makes the file grow.
-SNAPSHOT_SECONDS = 5.0
 # The server looks this often for entries that other processes put into its directory.
 NOTICE_SECONDS = 0.5
