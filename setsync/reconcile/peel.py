@@ -7,7 +7,8 @@ intervals as the caller likes; after each comes one of three verdicts.
 A cell is *pure* when it holds one id: count +1 (theirs) or -1 (mine), and the checksum of its sum
 is its check. Every pass takes all pure cells out at once, which makes others pure.
 
-**Why it always ends** (`security.md` 2.3: the plain loop runs for ever on two crafted cells):
+**Why it always ends** (the plain loop runs for ever on two crafted cells: an id in the first that
+maps to both, nothing in the second; taking it out of one puts it back into the other):
 
 1. An id counts only in a cell that it maps to; a "pure" cell that fails this is left alone. (Not
    hostile by itself: a sum of several honest ids passes the checksum once in 2^32.)

@@ -170,11 +170,6 @@ class Initiator:
         """Begin with a whole collection, known to differ, of which they hold `theirs` ids."""
         self._open.append(_Open(Range(collection, ""), theirs, self._width))
 
-    @property
-    def is_done(self) -> bool:
-        """Whether every range is closed."""
-        return not self._open and not self._asked
-
     def ask(self, views: Views) -> list[Question]:
         """The questions of the next round; none when the difference is known.
 

@@ -66,7 +66,7 @@ def pack_log(collection: int, id_: bytes, header: bytes, payload: bytes | None) 
     """kind 1 | payload state 1 | collection 4 | first 8 bytes of the id | header length 4 |
     header | payload.
 
-    The id's first bytes are there so that a sketch can be caught up without hashing.
+    By the id's first bytes `setsync check` holds `recent` against the log.
     """
     state = PayloadState.WITHHELD if payload is None else PayloadState.HERE
     head = _LOG_HEAD.pack(_LOG_KIND_ENTRY, state, collection, id_[:8], len(header))
