@@ -29,6 +29,7 @@ from setsync.errors import (
 
 if TYPE_CHECKING:
     from setsync.node.config import DataDirectory, Settings
+    from setsync.store.contract import Origin
     from setsync.store.lmdb_store import Store
 
 FAILED = 1
@@ -111,6 +112,14 @@ def opened(data: Path) -> Iterator[tuple[DataDirectory, Store]]:
     directory = DataDirectory.open(data)
     with directory.open_store(settings()) as store:
         yield directory, store
+
+
+def from_here() -> Origin:
+    """The origin of what somebody at this machine brings now."""
+    from setsync.node.local import now
+    from setsync.store.contract import Origin
+
+    return Origin(now())
 
 
 # --- output -------------------------------------------------------------------------------

@@ -13,7 +13,15 @@ from typing import BinaryIO
 
 import click
 
-from setsync.cli.common import data_option, json_option, opened, print_json, progress_option, say
+from setsync.cli.common import (
+    data_option,
+    from_here,
+    json_option,
+    opened,
+    print_json,
+    progress_option,
+    say,
+)
 from setsync.cli.common import settings as read_settings
 from setsync.cli.progress import showing
 from setsync.errors import NoSuchEntryError
@@ -189,7 +197,8 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
     """
     limit = read_settings().max_payload
     with opened(data) as (_, store), showing(progress) as on_progress:
-        done = import_entries(store, read_export(file), limit, _commits(on_progress, file))
+        heard = _commits(on_progress, file)
+        done = import_entries(store, read_export(file), limit, heard, from_here())
     if as_json:
         print_json(
             {

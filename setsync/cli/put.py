@@ -10,7 +10,14 @@ from typing import BinaryIO
 
 import click
 
-from setsync.cli.common import data_option, json_option, opened, print_json, progress_option
+from setsync.cli.common import (
+    data_option,
+    from_here,
+    json_option,
+    opened,
+    print_json,
+    progress_option,
+)
 from setsync.cli.common import settings as read_settings
 from setsync.cli.progress import showing
 from setsync.errors import PayloadTooLargeError
@@ -108,7 +115,7 @@ def _committed(
     """The entries in batches, each yielded when it is durable."""
     done = 0
     for batch in _batches(entries):
-        added = store.add_many(batch)
+        added = store.add_many(batch, [(0, from_here())])
         done += len(batch)
         on_progress(Progress("filling", done, None, "entries", batch[0].collection))
         yield batch, added

@@ -100,7 +100,8 @@ def verify(unverified: UnverifiedEntry) -> Entry:
 
 
 def trusted(unverified: UnverifiedEntry) -> Entry:
-    """An Entry without the signature check: for benchmarks that measure everything else."""
+    """An Entry without the signature check: for what was signed or checked a moment ago, by
+    this process or by another that it started for that, and for benchmarks."""
     return _check(unverified, signature=False)
 
 

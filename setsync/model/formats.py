@@ -11,9 +11,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from setsync.errors import InvalidEntryError
+
+if TYPE_CHECKING:
+    from setsync.model.indexes import Index
 
 ENTRY_POINT_GROUP = "setsync.formats"
 
@@ -41,6 +44,9 @@ class EntryFormat(Protocol):
 
     name: str
     tags: frozenset[int]
+
+    def index(self) -> Index | None:
+        """What the format keeps beside the set, if anything: always the same one."""
 
     def decode(self, header: bytes) -> Claims:
         """Decode strictly: one value, one byte string."""
@@ -74,6 +80,15 @@ def formats() -> Mapping[int, EntryFormat]:
                 )
             known[tag] = entry_format
     return known
+
+
+@functools.cache
+def index_of(format_name: str) -> Index | None:
+    """The index that the format of this name keeps, if any."""
+    for entry_format in formats().values():
+        if entry_format.name == format_name:
+            return entry_format.index()
+    return None
 
 
 def format_of(header: bytes) -> EntryFormat:

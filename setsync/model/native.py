@@ -41,6 +41,9 @@ class NativeFormat:
     name = "native"
     tags = frozenset([TAG])
 
+    def index(self) -> None:
+        """The set itself is all that a native entry needs."""
+
     def decode(self, header: bytes) -> Claims:
         """Decode strictly. Raises InvalidEntryError `bad_header`."""
         if len(header) < _FIXED + 1:

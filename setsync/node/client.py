@@ -398,6 +398,7 @@ class _Initiating:
         incoming = Incoming(
             self._connection,
             self._local,
+            self._agreement.responder.node,
             lambda name: bool(wanted) and self._agreement.is_mutual(name),
             self._count_moved,
         )

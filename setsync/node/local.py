@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, Protocol, TypeVar
@@ -35,9 +36,15 @@ async def inline(work: Callable[..., T], *arguments: object) -> T:
     return work(*arguments)
 
 
+def now() -> int:
+    """This machine's clock, in milliseconds since 1970. It tells people when, and decides
+    nothing."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass
 class Local:
-    """One node. `nonce` makes 32 fresh bytes a session."""
+    """One node. `nonce` makes 32 fresh bytes a session; `clock` is `now`."""
 
     store: EntryStore
     node_id: bytes
@@ -46,6 +53,7 @@ class Local:
     max_payload: int = DEFAULT_MAX_PAYLOAD
     offload: Offload = in_thread
     nonce: Callable[[], bytes] = field(default=lambda: os.urandom(32), repr=False)
+    clock: Callable[[], int] = field(default=now, repr=False)
 
     def wants(self, name: str) -> bool:
         """Whether a collection is among the interests."""

@@ -265,6 +265,7 @@ class _Responding:
         incoming = Incoming(
             self._connection,
             self._local,
+            self._agreement.initiator.node,
             lambda name: bool(totals.sending) and self._agreement.is_mutual(name),
             lambda _: None,
         )

@@ -19,7 +19,7 @@ from setsync.model.entry import UnverifiedEntry
 from setsync.node.connection import Connection
 from setsync.node.local import Local
 from setsync.node.writer import Ticket
-from setsync.store.contract import EntryStore, Snapshot, StoredEntry
+from setsync.store.contract import EntryStore, Origin, Snapshot, StoredEntry
 from setsync.wire.messages import Committed, Entries, EntryItem, Hello, Packed, Piece
 from setsync.wire.packing import FEATURE, Packer, unpacked
 
@@ -171,10 +171,12 @@ class Incoming:
         self,
         connection: Connection,
         local: Local,
+        peer: bytes,
         may_come: Callable[[str], bool],
         on_committed: Callable[[int], None],
     ) -> None:
         self._connection = connection
+        self._peer = peer
         self._local = local
         self._may_come = may_come
         self._on_committed = on_committed
@@ -204,7 +206,8 @@ class Incoming:
             async with self._changed:
                 self._taken += len(entries)
                 self._changed.notify_all()
-            await self._tickets.send(await self._local.writer.submit(entries))
+            origin = Origin(self._local.clock(), self._peer)
+            await self._tickets.send(await self._local.writer.submit(entries, origin))
 
     async def until_taken(self, count: int) -> None:
         """Wait until so many entries have come, durable or not."""

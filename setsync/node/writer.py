@@ -16,7 +16,7 @@ import trio
 from setsync.errors import InvalidEntryError, SetsyncError, StoreLimitError
 from setsync.limits import COMMIT_ENTRIES, WRITER_INBOX_BYTES
 from setsync.model.entry import Entry, UnverifiedEntry, verify
-from setsync.store.contract import Added, EntryStore
+from setsync.store.contract import Added, EntryStore, Origin
 
 
 @dataclass(eq=False)
@@ -25,6 +25,7 @@ class Ticket:
 
     entries: Sequence[UnverifiedEntry]
     size: int
+    origin: Origin | None = None
     _done: trio.Event = field(default_factory=trio.Event)
     _outcome: Added | SetsyncError | None = None
 
@@ -59,9 +60,11 @@ class Writer:
         self._waiting_bytes = 0
         self._changed = trio.Condition()
 
-    async def submit(self, entries: Sequence[UnverifiedEntry]) -> Ticket:
+    async def submit(
+        self, entries: Sequence[UnverifiedEntry], origin: Origin | None = None
+    ) -> Ticket:
         """Hand entries over; waits while the inbox is full. Order is kept."""
-        ticket = Ticket(entries, sum(entry.size for entry in entries))
+        ticket = Ticket(entries, sum(entry.size for entry in entries), origin)
         async with self._changed:
             while self._waiting_bytes > WRITER_INBOX_BYTES:
                 await self._changed.wait()
@@ -100,9 +103,15 @@ def _commit(store: EntryStore, tickets: Sequence[Ticket]) -> list[Added | Setsyn
     store. A store that fails is told to all.
     """
     verified = [_verify(ticket.entries) for ticket in tickets]
-    good = [entry for part in verified if isinstance(part, list) for entry in part]
+    good: list[Entry] = []
+    origins: list[tuple[int, Origin | None]] = []
+    for ticket, part in zip(tickets, verified, strict=True):
+        if isinstance(part, list):
+            if part:
+                origins.append((len(good), ticket.origin))
+            good += part
     try:
-        added = store.add_many(good)
+        added = store.add_many(good, origins)
     except SetsyncError as error:
         if isinstance(error, StoreLimitError) and len(tickets) > 1:
             return [outcome for ticket in tickets for outcome in _commit(store, [ticket])]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from setsync.model.entry import Entry
+from setsync.model.indexes import Index, Tables
 from setsync.reconcile.digest import Summary
 from setsync.reconcile.view import SetView
 
@@ -36,6 +37,22 @@ class Added:
     new: tuple[bytes, ...]
     known: int
     payloads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who brought entries to this store, and when: known here, and to nobody else.
+
+    `at` in milliseconds since 1970 by this machine's clock. `peer` is the id that the other
+    node gave itself, 32 bytes; empty: somebody at this machine.
+    """
+
+    at: int
+    peer: bytes = b""
+
+
+Origins = Sequence[tuple[int, Origin | None]]
+"""Of a batch: from which position on whose entries these are, ascending; None: not said."""
 
 
 class Snapshot(Protocol):
@@ -67,6 +84,12 @@ class Snapshot(Protocol):
     def find(self, prefix: str, limit: int = 2) -> list[tuple[str, bytes]]:
         """(collection, id) of the ids that begin with hex digits, at most `limit`."""
 
+    def origin(self, arrival: int) -> Origin | None:
+        """Who brought the entry with this arrival number, if that was said."""
+
+    def index_tables(self, index: Index) -> Tables:
+        """The tables of an index that was opened with `open_index` before."""
+
     def since(
         self, arrival: int, limit: int, most_bytes: int | None = None
     ) -> Sequence[StoredEntry]:
@@ -77,8 +100,11 @@ class Snapshot(Protocol):
 class EntryStore(Protocol):
     """A place for entries. Calls may come from any thread."""
 
-    def add_many(self, entries: Sequence[Entry]) -> Added:
+    def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
         """Add a batch, all or nothing; when it returns, it is durable."""
+
+    def open_index(self, index: Index) -> None:
+        """Make the tables of an index ready, for snapshots taken from now on."""
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """One moment of the store."""

@@ -127,6 +127,10 @@ class Environment:
 
         self._tables |= self.write(work)
 
+    def has_table(self, name: bytes) -> bool:
+        """Whether a table was made ready."""
+        return name in self._tables
+
     def table(self, name: bytes) -> Table:
         """The handle of a table that was made ready."""
         return self._tables[name]

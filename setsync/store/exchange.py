@@ -25,7 +25,7 @@ from setsync.errors import ExportFileError, InvalidEntryError, PayloadTooLargeEr
 from setsync.limits import ENTRY_BATCH, KIB, MAX_COLLECTION_NAME, MAX_HEADER, MAX_PAYLOAD, MIB
 from setsync.model.collection import Pattern, match_any
 from setsync.model.entry import Entry, UnverifiedEntry, verify
-from setsync.store.contract import EntryStore, StoredEntry
+from setsync.store.contract import EntryStore, Origin, StoredEntry
 
 MAGIC = "setsync-export"
 VERSION = 1
@@ -274,6 +274,7 @@ def import_entries(
     entries: Iterable[UnverifiedEntry],
     max_payload: int,
     on_commit: OnCount = _silent,
+    origin: Origin | None = None,
 ) -> Imported:
     """Verify and add entries, batch by batch; `on_commit` hears how many are durable.
 
@@ -286,7 +287,7 @@ def import_entries(
     while True:
         batch, fault = next(batches, ([], None))
         if batch:
-            added = store.add_many(batch)
+            added = store.add_many(batch, [(0, origin)])
             total = Imported(
                 total.entries + len(batch),
                 total.new + len(added.new),

@@ -8,6 +8,7 @@ is in a store stays in it.
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,9 +27,10 @@ from setsync.limits import (
     MAX_COLLECTIONS_PER_AUTHOR,
 )
 from setsync.model.entry import Entry, entry_id
+from setsync.model.indexes import Arrived, Index
 from setsync.reconcile.digest import EMPTY, LEAF_CAPACITY, Summary, highest, lowest
 from setsync.store import layout
-from setsync.store.contract import Added, StoredEntry
+from setsync.store.contract import Added, Origin, Origins, StoredEntry
 from setsync.store.environment import (
     DATA_FILE,
     LOCK_FILE,
@@ -38,6 +40,7 @@ from setsync.store.environment import (
     Transaction,
     sync_to_disk,
 )
+from setsync.store.guests import GuestTables, add_to_indexes, indexes_for, is_open
 from setsync.store.presence import FOLDER, Presence
 from setsync.store.trie import Insertion, MissingNodeError, TrieView, find_arrival, leaf_ids
 
@@ -147,7 +150,7 @@ class Store:
         """Add one entry durably; whether it was new. A batch is far cheaper per entry."""
         return bool(self.add_many([entry]).new)
 
-    def add_many(self, entries: Sequence[Entry]) -> Added:
+    def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
         """Add a batch, all or nothing; durable when it returns. Known entries change nothing
         but that a payload that was withheld is attached.
 
@@ -155,8 +158,18 @@ class Store:
         """
         if not entries:
             return Added((), 0, 0)
+        indexes = indexes_for(entries)
+        for index in indexes.values():
+            self.open_index(index)
         with self._damage_named():
-            return self._env.write(lambda transaction: _Batch(self, transaction, entries).run())
+            return self._env.write(
+                lambda transaction: _Batch(self, transaction, entries, origins, indexes).run()
+            )
+
+    def open_index(self, index: Index) -> None:
+        """Make the tables of an index ready, for snapshots taken from now on."""
+        if not is_open(self._env, index):
+            self._env.open_tables(index.tables)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -269,7 +282,14 @@ def _make_folder(path: Path) -> None:
 class _Batch:
     """One `add_many`, inside its transaction. It may be run again from the start."""
 
-    def __init__(self, store: Store, transaction: Transaction, entries: Sequence[Entry]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        transaction: Transaction,
+        entries: Sequence[Entry],
+        origins: Origins,
+        indexes: dict[str, Index],
+    ) -> None:
         env = store._env
         self._transaction = transaction
         self._log = env.table(layout.LOG)
@@ -280,10 +300,12 @@ class _Batch:
         self._env = env
         self._capacity = store._capacity
         self._entries = entries
+        self._origins = origins
+        self._indexes = indexes
         self._last = _get_number(transaction, self._state, layout.STATE_LAST_ARRIVAL)
         self._new: dict[int, int] = {}  # position -> its collection's number
         self._again: list[tuple[LmdbNodes, int]] = []  # positions of ids that were known
-        self._payloads = 0
+        self._attached: list[Arrived] = []
 
     def run(self) -> Added:
         """Arrival numbers follow the order given; a known entry leaves a gap in them."""
@@ -297,13 +319,18 @@ class _Batch:
             from setsync.store import sketches
 
             self._log_entries(order)
+            self._note_origins(order)
             sketches.checkpoint_if_due(
                 self._transaction, self._env, self._last + 1 + order[-1], self._collection
             )
         for nodes, position in self._again:
             self._attach_payload(nodes, self._entries[position])
+        if self._indexes:
+            first = self._last + 1
+            arrived = [Arrived(first + at, self._entries[at], is_new=True) for at in order]
+            add_to_indexes(self._transaction, self._env, self._indexes, arrived + self._attached)
         ids = tuple(self._entries[position].id for position in order)
-        return Added(ids, len(self._entries) - len(ids), self._payloads)
+        return Added(ids, len(self._entries) - len(ids), len(self._attached))
 
     def _add_to(self, name: str, positions: list[int]) -> None:
         """Add the ids to one collection's trie; its entries go into the log afterwards."""
@@ -338,6 +365,16 @@ class _Batch:
         self._note_short_ids(order)
         self._bump(layout.STATE_ENTRIES, len(order))
         self._put(self._state, layout.STATE_LAST_ARRIVAL, self._arrival(order[-1]))
+
+    def _note_origins(self, order: list[int]) -> None:
+        """Who brought what is new: one record for each run of entries that came together."""
+        ends = [start for start, _ in self._origins[1:]] + [len(self._entries)]
+        for (start, origin), end in zip(self._origins, ends, strict=False):
+            new = order[bisect_left(order, start) : bisect_left(order, end)]
+            if new and origin is not None:
+                key, last = self._arrival(new[0]), self._last + 1 + new[-1]
+                record = layout.pack_origin(key, last, origin.at, origin.peer)
+                self._put(self._env.table(layout.ORIGINS), key, record)
 
     def _note_short_ids(self, order: list[int]) -> None:
         """What sketches will need of this batch, one record a collection."""
@@ -393,7 +430,7 @@ class _Batch:
         if record.payload is None:
             value = layout.pack_log(record.collection, entry.id, record.header, entry.payload)
             self._put(self._log, key, value)
-            self._payloads += 1
+            self._attached.append(Arrived(arrival, entry, is_new=False))
 
     def _bump(self, key: bytes, by: int) -> None:
         value = _get_number(self._transaction, self._state, key) + by
@@ -561,6 +598,20 @@ class LmdbSnapshot:
                     if ids[-1] > high:
                         break
         return found
+
+    def origin(self, arrival: int) -> Origin | None:
+        key = layout.arrival_key(arrival)
+        with self._transaction.cursor(db=self._env.table(layout.ORIGINS)) as cursor:
+            found = cursor.set_range(key)
+            if not (found and cursor.key() == key):
+                found = cursor.prev() if found else cursor.last()
+            if not found:
+                return None
+            last, at, peer = layout.unpack_origin(*cursor.item())
+        return Origin(at, peer) if arrival <= last else None
+
+    def index_tables(self, index: Index) -> GuestTables:
+        return GuestTables(self._transaction, self._env, index)
 
     def since(
         self, arrival: int, limit: int, most_bytes: int | None = None

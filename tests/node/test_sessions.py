@@ -494,7 +494,7 @@ def test_a_reason_is_told_even_when_the_line_is_full() -> None:
 
 
 class _FailingStore(MemoryStore):
-    def add_many(self, entries: object) -> Added:
+    def add_many(self, entries: object, origins: object = ()) -> Added:
         raise StoreFullError("The disk is full.")
 
 

@@ -12,6 +12,7 @@ import setsync.store.check as check_module
 from setsync.store import layout, sketches
 from setsync.store.check import Kind, Report, check
 from setsync.store.check.log import Sampler
+from setsync.store.contract import Origin
 from setsync.store.environment import Transaction
 from setsync.store.lmdb_store import Store
 from tests.helpers import entries, withheld
@@ -30,7 +31,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         patch.setattr(sketches, "CHECKPOINT_EVERY", 100)
         with Store.open(tmp_path_factory.mktemp("check") / "store") as opened:
             for name, count in COUNTS.items():
-                opened.add_many(entries(count, name))
+                half = entries(count, name)[: count // 2]
+                opened.add_many(half, [(0, Origin(count, bytes(32)))])
+                opened.add_many(entries(count, name), [(0, Origin(count))])
             yield opened
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from setsync.errors import DamagedStoreError
 from setsync.reconcile.digest import Summary, leaf_digest
 from setsync.store import layout
+from setsync.store.contract import Origin
 from setsync.store.lmdb_store import Store
 from tests.helpers import entries, keys, withheld
 
@@ -23,7 +25,7 @@ def tables(tmp_path: Path) -> dict[str, list[tuple[bytes, bytes]]]:
     notes, other = entries(5), entries(2, "other")
     with Store.open(tmp_path, leaf_capacity=4) as store:
         store.add_many([*notes[:3], withheld(other[0])])
-        store.add_many([notes[0], *notes[3:], other[1]])
+        store.add_many([notes[0], *notes[3:], other[1]], [(0, None), (2, Origin(5, bytes(32)))])
         env = store.environment
         found: dict[str, list[tuple[bytes, bytes]]] = {}
         with env.read() as transaction:
@@ -105,6 +107,15 @@ def test_openers_count_the_collections_of_an_author(
     tables: dict[str, list[tuple[bytes, bytes]]],
 ) -> None:
     assert tables["openers"] == [(keys(1)[0].public, (2).to_bytes(8, "big"))]
+
+
+def test_origins_tell_from_which_arrival_to_which_who_brought_them_and_when(
+    tables: dict[str, list[tuple[bytes, bytes]]],
+) -> None:
+    [(key, value)] = tables["origins"]
+    told = (8).to_bytes(8, "big") + (5).to_bytes(8, "big") + bytes(32)
+    assert key == (7).to_bytes(8, "big")
+    assert value == told + blake3(key + told).digest()[:4]
 
 
 def test_state_has_the_format_and_two_counters(

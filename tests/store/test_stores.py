@@ -21,7 +21,7 @@ from setsync.errors import DamagedStoreError, StoreError, StoreLimitError
 from setsync.model.entry import Entry, make_entry
 from setsync.reconcile.digest import Summary, summarise
 from setsync.store import layout, lmdb_store
-from setsync.store.contract import EntryStore, all_ids
+from setsync.store.contract import EntryStore, Origin, all_ids
 from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore
 from tests.helpers import (
@@ -188,6 +188,18 @@ def test_arrival_numbers_follow_the_order_given_across_collections(store: EntryS
         third = snapshot.since(0, 3)[-1].arrival
         assert [one.id for one in snapshot.since(third, 2)] == [entry.id for entry in mixed[3:5]]
         assert snapshot.since(snapshot.last_arrival, 5) == []
+
+
+def test_who_brought_an_entry_and_when_is_kept_with_its_arrival(store: EntryStore) -> None:
+    one, two = Origin(5, bytes(32)), Origin(6)
+    some = entries(6)
+    store.add_many(some[:1])
+    store.add_many(some[:5], [(0, None), (2, one), (4, two)])
+    store.add_many(some, [(0, one)])
+    with store.snapshot() as snapshot:
+        arrivals = [snapshot.arrival("notes", entry.id) for entry in some]
+        told = [snapshot.origin(arrival) for arrival in arrivals if arrival is not None]
+    assert told == [None, None, one, one, two, one]
 
 
 def test_since_stops_at_a_number_of_bytes_but_never_before_one_entry(store: EntryStore) -> None:

@@ -13,7 +13,9 @@ What is checked, and in which moment of the store:
   them. A trie changes with every insert and makes sense only at one moment; that is why
   this snapshot is held longer than others;
 - **kept** (one snapshot): the sketches of large collections, each with what arrived since
-  its checkpoint, against its ids encoded afresh.
+  its checkpoint, against its ids encoded afresh;
+- **indexes** (one snapshot each): what guests' formats keep beside the set, by their own
+  rules, against the entries of the log.
 
 Each logged entry was found among the members, each member has one arrival number, and
 there are as many of the one as of the other (up to the arrival at which the check began):
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 import random
 
+from setsync.store.check.indexes import check_indexes
 from setsync.store.check.kept import check_kept
 from setsync.store.check.log import LogCheck, Sampler
 from setsync.store.check.report import MAX_FINDINGS, Finding, Kind, OnSteps, Report
@@ -71,4 +74,5 @@ def check(
         if walk.members_until != log.logged[number]:
             name_members_without_entry(store, number, name, tables.upto, report)
     check_kept(store, report)
+    check_indexes(store, report)
     return report

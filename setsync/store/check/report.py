@@ -23,6 +23,7 @@ class Kind(enum.StrEnum):
     MEMBERSHIP = "membership"
     TRIE = "trie"
     SKETCH = "sketch"
+    INDEX = "index"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def read_tables(store: Store, report: Report) -> Tables:
                 collections[number] = (name, summary)
         for table in (layout.TRIE, layout.MEMBERS):
             _check_owners(transaction, env.table(table), table, collections, report)
+        _check_origins(transaction, env.table(layout.ORIGINS), report)
         with transaction.cursor(db=log) as cursor:
             upto = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
         return Tables(
@@ -55,6 +56,21 @@ def read_tables(store: Store, report: Report) -> Tables:
             names=dict(_rows(transaction, env.table(layout.NAMES))),
             openers=dict(_rows(transaction, env.table(layout.OPENERS))),
         )
+
+
+def _check_origins(transaction: Transaction, table: Table, report: Report) -> None:
+    """Whether every record can be read, and none reaches into the next."""
+    reached = 0
+    for key, value in _rows(transaction, table):
+        first = int.from_bytes(key, "big")
+        try:
+            last, _, _ = layout.unpack_origin(key, value)
+        except DamagedStoreError as error:
+            report.found(Kind.TABLES, f"Arrival {first}: {error.message}")
+            continue
+        if not reached < first <= last:
+            report.found(Kind.TABLES, f"Who brought arrival {first} is told twice.")
+        reached = last
 
 
 def _rows(transaction: Transaction, table: Table) -> Iterator[tuple[bytes, bytes]]:

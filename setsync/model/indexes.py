@@ -1,0 +1,69 @@
+"""What a format may keep beside the set: an index in tables of its own.
+
+The store calls it inside the transaction of the insert, so that an index can never disagree
+with the set it is about. It sees every entry of its format, and nothing of LMDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from setsync.model.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An entry that a batch brought: new in its collection, or there without its payload
+    until now. `arrival` is the number under which the collection has it."""
+
+    arrival: int
+    entry: Entry
+    is_new: bool
+
+
+class Table(Protocol):
+    """Keys (1 to 511 bytes) and values, in the order of the keys' bytes."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set a value."""
+
+    def delete(self, key: bytes) -> None:
+        """Remove a key, if it is there."""
+
+    def items(self, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values from `start` on, ascending. Nothing may be written to the table
+        until the iterator is done or dropped."""
+
+    def last_below(self, key: bytes) -> tuple[bytes, bytes] | None:
+        """The item with the highest key below `key`."""
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+
+
+class Tables(Protocol):
+    """One moment of the store, as an index sees it."""
+
+    def table(self, name: bytes) -> Table:
+        """One of the index's own tables."""
+
+    def logged(self, arrival: int) -> tuple[bytes, bytes | None]:
+        """Header and payload of the entry with this arrival number."""
+
+
+class Index(Protocol):
+    """Kept by a format. The names of its tables begin with the format's name and a dot."""
+
+    tables: tuple[bytes, ...]
+
+    def add(self, tables: Tables, arrived: Sequence[Arrived]) -> None:
+        """Take in what one batch brought, in order of arrival. May run again from the start
+        when the store had to grow, so it changes nothing but the tables."""
+
+    def check(self, tables: Tables) -> Iterator[str]:
+        """A sentence for each thing that is not as it should be."""
