@@ -122,15 +122,15 @@ def _branch(parent: bytes, nodes: list[Node], tips: Mapping[Node, tuple[int, byt
 
 
 def _after_end(log: Log, ender: Node, tips: Mapping[Node, tuple[int, bytes]]) -> Iterator[Fork]:
-    """Entries that follow an end-of-log marker, or that nothing shows not to follow it."""
-    alone = sum(node.seq_num == ender.seq_num for node in log.nodes) == 1
+    """Entries of which a link leads to an end-of-log marker.
+
+    Not every entry with a higher number: it may be on another branch, and which one that is
+    may show only later. A link is there when the entry comes.
+    """
     after = [
         node
         for node in log.nodes
-        if node.seq_num > ender.seq_num
-        and (
-            node.backlink is ender or node.lipmaalink is ender or (alone and node.parent() is None)
-        )
+        if node.seq_num > ender.seq_num and (node.backlink is ender or node.lipmaalink is ender)
     ]
     if after:
         parent = Flavour.YASMF.value + ender.id
@@ -178,7 +178,7 @@ class _Documents:
         self._known: dict[Node, str | None] = {}
 
     def of(self, node: Node) -> str | None:
-        """The document's name; None where the way there is not here, or runs in a circle."""
+        """The document's name; None where the way there is not here or is no operation's."""
         way: list[Node] = []
         seen: set[Node] = set()
         at: Node | None = node
@@ -189,6 +189,8 @@ class _Documents:
                 break
             way.append(at)
             seen.add(at)
+            if at.schema is None:
+                break  # no operation, or one whose payload is not here
             if at.previous is None:
                 name = at.hash().hex()
                 break

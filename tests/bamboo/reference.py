@@ -141,7 +141,4 @@ class World:
         same_log = (me.author, me.log_id) == (marker.author, marker.log_id)
         if not same_log or me.seq_num <= marker.seq_num:
             return False
-        if end in [self.names.get(link) for _, link, _ in self.links(id)]:
-            return True
-        beside = [one for one in self.entries if self.place(one) == self.place(end)]
-        return len(beside) == 1 and not self.parent(id)[1]
+        return end in [self.names.get(link) for _, link, _ in self.links(id)]

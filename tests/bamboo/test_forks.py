@@ -135,8 +135,25 @@ def test_what_follows_the_end_is_a_fork() -> None:
     assert (report.broken, report.inherited, report.logs[0].trusted) == (3, 2, 5)
     assert report.logs[0].ended
     assert fork.id == fork_id(fork.kind, author.key, 1024, 6, author.hashes[5])
-    # With the entries between withheld it is the same contradiction, under the same id.
-    assert the_fork([*records[:5], records[7]], partial=True).id == fork.id
+    # The marker and the one that links to it are enough, under the same id.
+    assert the_fork([records[4], records[5]], partial=True).id == fork.id
+
+
+def test_an_entry_after_an_end_counts_only_if_it_links_to_it() -> None:
+    author = Author()
+    records: list[Record] = [*author.grow(4), author.append(end=True), *author.grow(3)]
+    # Entry 8 links to 7 and 4. It may be on a branch of which 5 to 7 are not here.
+    assert not verify_log([*records[:5], records[7]], partial=True).forked
+    assert not verify_log([*records[:5], records[7]]).forked
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_lipmaalink_to_the_end_is_enough(flavour: Flavour) -> None:
+    author = Author(flavour=flavour)
+    records: list[Record] = [*author.grow(3), author.append(end=True), *author.grow(4)]
+    fork = the_fork([records[3], records[7]], partial=True)
+    assert (fork.kind, fork.seq_num) == (ForkKind.AFTER_END, 5)
+    assert [branch.seq_num for branch in fork.branches] == [8]
 
 
 def test_another_branch_may_go_on_where_one_ended() -> None:
