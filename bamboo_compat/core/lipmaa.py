@@ -8,6 +8,7 @@ and from no two entries do links cross, so the greedy path is a shortest one.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 
 @functools.lru_cache(maxsize=4096)
@@ -60,3 +61,37 @@ def certificate_pool(number: int) -> tuple[int, ...]:
     while top < number:
         top = 3 * top + 1
     return tuple(sorted({*path(top, number), *path(number, 1)}))
+
+
+def named_by(number: int, height: int) -> Iterator[int]:
+    """The entries up to `height` whose lipmaalink names entry `number`, in any order.
+
+    A number is a sum of v(k) that do not ascend, taken greedily; its lipmaalink drops the
+    last of them. So what names `number` is `number` and one more v(g), not larger than its
+    own last one; and after v(k) itself also v(k + 1).
+    """
+    power, jump = 1, 1  # 3^k and v(k)
+    last = _last_jump(number)
+    while jump <= last and number + jump <= height:
+        if lipmaa(number + jump) == number:
+            yield number + jump
+        power *= 3
+        jump += power
+    if last == number and 3 * number + 1 <= height:
+        yield 3 * number + 1
+
+
+def _last_jump(number: int) -> int:
+    """The last of the v(k) that `number` is the sum of."""
+    power, all_ones = 1, 1
+    while all_ones < number:
+        power *= 3
+        all_ones += power
+    rest = number
+    while rest != all_ones:
+        while all_ones > rest:
+            all_ones -= power
+            power //= 3
+        if all_ones != rest:
+            rest -= all_ones
+    return all_ones

@@ -1,0 +1,1 @@
+"""Bamboo entries as members of the set: their format, and an index of logs beside them."""
