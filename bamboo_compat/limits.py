@@ -16,7 +16,8 @@ JOB_BYTES = 128 * KIB
 JOBS_ALONE = 8
 # So many wait at every other process, that it has work while this one does a job itself.
 JOBS_AHEAD = 3
-# So many answers a process wait for one that is late, before all wait for it.
+# So many answers a process, or as many bytes in fewer, wait for one that is late, before all
+# wait for it.
 JOBS_BEHIND = 16
 # Each stays in memory as about 400 bytes until all links are known.
 MAX_ENTRIES = 2_000_000

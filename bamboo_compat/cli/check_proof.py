@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 
+from bamboo_compat.cli.wording import REFUSED
 from bamboo_compat.core.claims import ForkClaim, check
 from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.core.proofs import MAX_PROOF, BadProofError, decode
 from bamboo_compat.core.report import ForkKind
 from setsync.cli.common import json_option, print_json, printable, unused_data_option
-
-REFUSED = 7
 
 
 @click.command("check-proof")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from bamboo_compat.cli.run import Verified, verify_files
-from bamboo_compat.cli.sources import Kind, Source
+from bamboo_compat.cli.wording import FORKED, REFUSED, counted, short
 from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.core.report import Finding, Fork, ForkKind, LogState, Problem
+from bamboo_compat.files.sources import Kind, Source
+from bamboo_compat.files.verifying import Verified, verify_files
 from setsync.cli.common import (
     json_option,
     print_columns,
@@ -23,8 +24,6 @@ from setsync.cli.common import (
 from setsync.cli.progress import showing
 from setsync.node.progress import Progress
 
-REFUSED = 7
-FORKED = 8
 # For people; --json lists all.
 SHOWN = 40
 
@@ -84,8 +83,8 @@ def verify(
             workers=jobs or os.cpu_count() or 1,
             on_entries=lambda done: on_progress(Progress("checking", done, None, "entries")),
         )
-    if verified.left_out:
-        say(f"Left out for their names: {counted(verified.left_out, 'file')}.")
+    if verified.sources.left_out:
+        say(f"Left out for their names: {counted(verified.sources.left_out, 'file')}.")
     if as_json:
         print_json(_as_json(verified))
     else:
@@ -110,7 +109,7 @@ def _as_json(verified: Verified) -> dict[str, object]:
         "forked": report.forked,
         "profile": verified.profile.name,
         "partial": verified.partial,
-        "files": [str(source.path) for source in verified.sources],
+        "files": [str(source.path) for source in verified.sources.files],
         "entries": report.entries,
         "known": report.known,
         "verified": report.verified,
@@ -126,7 +125,7 @@ def _as_json(verified: Verified) -> dict[str, object]:
 
 
 def _problem_json(verified: Verified, problem: Problem) -> dict[str, object]:
-    source, position = verified.place(problem.where)
+    source, position = verified.sources.place(problem.where)
     return {
         "file": str(source.path),
         "position": position,
@@ -220,15 +219,13 @@ def _print_logs(logs: tuple[LogState, ...]) -> None:
 
 
 def _problem_line(verified: Verified, problem: Problem) -> str:
-    source, position = verified.place(problem.where)
+    place = verified.sources.place(problem.where)
     said = "; ".join(
         f"{finding.reason}: expected {finding.expected}, found {finding.found}"
         for finding in problem.verdict.findings
     )
-    rest = "; nothing after it could be read" if _ends_reading(source, problem) else ""
-    return (
-        f"{source.path}, {source.kind.value} {position}: {problem.verdict.standing}, {said}{rest}"
-    )
+    rest = "; nothing after it could be read" if _ends_reading(place.source, problem) else ""
+    return f"{place}: {problem.verdict.standing}, {said}{rest}"
 
 
 def _ends_reading(source: Source, problem: Problem) -> bool:
@@ -279,15 +276,3 @@ def _summary(verified: Verified) -> str:
 def _more(count: int, what: str) -> None:
     if count > SHOWN:
         click.echo(f"... and {count - SHOWN} more {what}; --json tells up to all of them.")
-
-
-def counted(count: int, what: str) -> str:
-    """A number and its noun."""
-    many = what[:-1] + "ies" if what.endswith("y") else what + "s"
-    return f"{count} {what if count == 1 else many}"
-
-
-def short(digest: bytes) -> str:
-    """The beginning of a key or a hash, for eyes."""
-    plain = digest[2:] if len(digest) in (34, 66) else digest
-    return plain.hex()[:16]

@@ -1,6 +1,6 @@
 """What the two families of Bamboo systems mean by a log id and by a payload.
 
-A payload is read as CBOR in one of two shapes: an operation, `[version, action, schema id,
+A payload begins with CBOR in one of two shapes: an operation, `[version, action, schema id,
 ...]`, or the map with a `schema` key that came before it. Whatever is neither has no
 schema. Sources: p2panda handbook (operations, schemas, RFC 1 of its archive for log ids).
 """
@@ -10,18 +10,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cbor2
 from blake3 import blake3
+
+from bamboo_compat.core.cbor_head import (
+    ARRAY,
+    BYTES,
+    MAP,
+    NEGATIVE,
+    TEXT,
+    UNSIGNED,
+    BadHeadError,
+    read_head,
+    read_text,
+    skip,
+    take,
+)
+from bamboo_compat.core.yamf import PREFIX, Flavour
 
 # A blob piece has 256 KiB; nothing larger is taken for an operation, here or on any node.
 MAX_OPERATION = 1024 * 1024
 MAX_SCHEMA = 1024
-_DEPTH = 32
+# Between two fields of one of the old maps there are some dozens.
+MAX_SKIPPED = 65_536
 
 _UPDATE = 1
+_INTEGERS = (UNSIGNED, NEGATIVE)
+_SCHEMA_KEY = b"schema"
+# How a tagged hash of this many bytes begins.
+_HASH_SIZES = {PREFIX + flavour.value[1]: bytes(flavour.value) for flavour in Flavour}
 _LAST_SYSTEM_LOG = 1023
 _SYSTEM_SCHEMAS = frozenset(
     {"schema_definition_v1", "schema_field_definition_v1", "blob_v1", "blob_piece_v1"}
@@ -39,43 +57,65 @@ class Operation(NamedTuple):
 
 
 def read_operation(payload: bytes) -> Operation | None:
-    """The operation in a payload, or None where it is not one."""
-    if not payload or len(payload) > MAX_OPERATION:
+    """The operation that a payload begins with, or None where it begins with none.
+
+    A rule of bytes, since all nodes have to name the same collection for the same payload.
+    Heads are those of `cbor_head`: of any width, never of indefinite length. A payload of at
+    most MAX_OPERATION bytes is an operation if it begins in one of two ways:
+
+    1. an array of 3 items or more, whose first two, version and action, are integers (major
+       type 0 or 1, any value), and whose third, the schema id, is a text of 1 to MAX_SCHEMA
+       characters in UTF-8. If the action is 1 or more and there is a fourth item, its head is
+       read; if that is an array of 1 item or more, that item's head; if that is a byte string
+       of 34 or 66 bytes, these. Each has to be there. `previous` are these bytes, if they are
+       a tagged hash, `00 20` and 32 or `00 40` and 64; whatever else is there, it is None.
+    2. a map. The value of the first key that is the text `schema` is the schema id, as above.
+       The keys and values before are stepped over, MAX_SKIPPED heads of them at most.
+
+    Nothing else is looked at: not what follows, not whether it is CBOR or is there at all.
+    """
+    if len(payload) > MAX_OPERATION:
         return None
-    source = BytesIO(payload)
     try:
-        value = cbor2.CBORDecoder(
-            source,
-            read_size=1,  # it reads no further than it must, so that what is left over shows
-            max_depth=_DEPTH,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-        ).decode()
-    except Exception:  # whatever a stranger's bytes do to the library: not an operation
-        return None
-    if source.tell() != len(payload):
-        return None
-    if isinstance(value, list):
-        return _from_array(value)
-    if isinstance(value, dict):
-        return _operation(value.get("schema"), None)
+        major, number, at = read_head(payload, 0)
+        if major == ARRAY:
+            return _in_array(payload, at, number)
+        if major == MAP:
+            return _in_map(payload, at, number)
+    except BadHeadError:
+        pass
     return None
 
 
-def _from_array(array: list[Any]) -> Operation | None:
-    if len(array) < 3 or type(array[0]) is not int or type(array[1]) is not int:
+def _in_array(payload: bytes, at: int, items: int) -> Operation | None:
+    version, _, at = read_head(payload, at)
+    kind, action, at = read_head(payload, at)
+    if items < 3 or version not in _INTEGERS or kind not in _INTEGERS:
         return None
-    previous = None
-    if array[1] >= _UPDATE and len(array) > 3:
-        follows = array[3]
-        if isinstance(follows, list) and follows and isinstance(follows[0], bytes):
-            previous = follows[0]
-    return _operation(array[2], previous)
+    schema, at = read_text(payload, at, MAX_SCHEMA)
+    follows = kind == UNSIGNED and action >= _UPDATE and items > 3
+    return Operation(schema, _first_hash(payload, at) if follows else None)
 
 
-def _operation(schema: object, previous: bytes | None) -> Operation | None:
-    if isinstance(schema, str) and 0 < len(schema) <= MAX_SCHEMA:
-        return Operation(schema, previous)
+def _first_hash(payload: bytes, at: int) -> bytes | None:
+    major, items, at = read_head(payload, at)
+    if major != ARRAY or not items:
+        return None
+    major, size, at = read_head(payload, at)
+    if major != BYTES or size not in _HASH_SIZES:
+        return None
+    tagged = take(payload, at, size)
+    return tagged if tagged[:PREFIX] == _HASH_SIZES[size] else None
+
+
+def _in_map(payload: bytes, at: int, pairs: int) -> Operation | None:
+    heads = MAX_SKIPPED
+    for _ in range(pairs):
+        major, size, key = read_head(payload, at)
+        if (major, size) == (TEXT, len(_SCHEMA_KEY)) and payload.startswith(_SCHEMA_KEY, key):
+            return Operation(read_text(payload, key + size, MAX_SCHEMA)[0], None)
+        at, heads = skip(payload, at, heads)
+        at, heads = skip(payload, at, heads)
     return None
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bamboo_compat import limits
-from bamboo_compat.cli import run, sources
 from bamboo_compat.core.lipmaa import certificate_pool
 from bamboo_compat.core.yamf import Flavour
+from bamboo_compat.files import sources, verifying
 from tests.bamboo.logs import FLAVOURS, Author, Record, signed
 from tests.cli.running import Outcome, Shell
 
@@ -267,7 +267,7 @@ def test_a_line_that_does_not_end_is_not_read_on(
 def test_too_many_entries_are_not_read_on(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "MAX_ENTRIES", 5)
+    monkeypatch.setattr(verifying, "MAX_ENTRIES", 5)
     assert verify(shell, bare(tmp_path / "few", Author().grow(5))).code == 0
     assert verify(shell, bare(tmp_path / "many", Author().grow(6))).code == 1
 

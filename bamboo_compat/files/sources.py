@@ -50,9 +50,31 @@ class Source:
     path: Path
     kind: Kind
 
-    def place(self, position: int) -> int:
+    def where(self, position: int) -> int:
         """File and position as one integer."""
         return (self.number << POSITION_BITS) | position
+
+
+class Place(NamedTuple):
+    """A position in a file, in the unit of its kind."""
+
+    source: Source
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.source.path}, {self.source.kind.value} {self.position}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files to read, in order, and how many others of the directories were left out."""
+
+    files: tuple[Source, ...]
+    left_out: int
+
+    def place(self, where: int) -> Place:
+        """The place that one integer stands for."""
+        return Place(self.files[where >> POSITION_BITS], where & ((1 << POSITION_BITS) - 1))
 
 
 class Row(NamedTuple):
@@ -64,18 +86,19 @@ class Row(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A part of a file: rows, or bytes and the place of the first line or byte."""
+    """A part of a file: rows, or bytes and the place of the first line or byte.
+
+    `size` counts bytes as they stand in the file.
+    """
 
     kind: Kind
     where: int
+    size: int
     content: bytes | list[Row]
 
 
-def find_sources(paths: Iterable[Path]) -> tuple[list[Source], int]:
-    """The files to read, and how many others of the directories were left out.
-
-    Raises UnreadableError, and OSError for what is not there.
-    """
+def find_sources(paths: Iterable[Path]) -> Sources:
+    """What there is to read. Raises UnreadableError, and OSError for what is not there."""
     found: list[Path] = []
     left_out = 0
     for path in paths:
@@ -90,8 +113,8 @@ def find_sources(paths: Iterable[Path]) -> tuple[list[Source], int]:
         found.extend(taken)
     if len(found) > MAX_FILES:
         raise UnreadableError(f"There are {len(found)} files; at most {MAX_FILES} are read.")
-    sources = [Source(number, path, _kind(path)) for number, path in enumerate(found)]
-    return sources, left_out
+    files = tuple(Source(number, path, _kind(path)) for number, path in enumerate(found))
+    return Sources(files, left_out)
 
 
 def jobs(source: Source) -> Iterator[Job]:
@@ -124,11 +147,11 @@ def _lines(source: Source, file: BinaryIO) -> Iterator[Job]:
                 )
             continue
         content = rest + whole
-        yield Job(source.kind, source.place(number), content)
+        yield _part(source, number, content)
         number += content.count(b"\n") + 1
         rest = tail
     if rest:
-        yield Job(source.kind, source.place(number), rest)
+        yield _part(source, number, rest)
 
 
 def _bare(source: Source, file: BinaryIO) -> Iterator[Job]:
@@ -143,12 +166,16 @@ def _bare(source: Source, file: BinaryIO) -> Iterator[Job]:
             lost = scanned.entry is None
             at = at if lost else scanned.end
         if at:
-            yield Job(source.kind, source.place(start), rest[:at])
+            yield _part(source, start, rest[:at])
         start, rest = start + at, rest[at:]
         if lost:
             break
     if rest:
-        yield Job(source.kind, source.place(start), rest)
+        yield _part(source, start, rest)
+
+
+def _part(source: Source, position: int, content: bytes) -> Job:
+    return Job(source.kind, source.where(position), len(content), content)
 
 
 def _rows(source: Source) -> Iterator[Job]:
@@ -183,10 +210,10 @@ def _batches(source: Source, database: sqlite3.Connection) -> Iterator[Job]:
     ):
         if not isinstance(entry, str | bytes) or not isinstance(payload, str | bytes | None):
             raise UnreadableError(f"{source.path}, row {rowid}, does not hold hex text.")
-        batch.append(Row(source.place(rowid), entry, payload))
+        batch.append(Row(source.where(rowid), entry, payload))
         size += len(entry) + len(payload or b"")
         if size >= JOB_BYTES:
-            yield Job(source.kind, source.place(0), batch)
+            yield Job(source.kind, source.where(0), size, batch)
             batch, size = [], 0
     if batch:
-        yield Job(source.kind, source.place(0), batch)
+        yield Job(source.kind, source.where(0), size, batch)
