@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 import shutil
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,8 @@ from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore, MemoryTable, MemoryTables
 from tests.bamboo.histories import histories, member
 from tests.bamboo.logs import FLAVOURS, Author, Record
-from tests.bamboo.test_fixtures import FIXTURES, record, rows
+from tests.bamboo.test_fixtures import FIXTURES, rows
+from tests.bamboo.test_fixtures import record as read
 
 INDEX = BambooIndex()
 
@@ -108,7 +110,7 @@ def test_on_the_disk_it_is_the_same(tmp_path: Path, records: list[Record]) -> No
 
 @pytest.mark.parametrize("name", ["valid", "forked", "double_schema"])
 def test_the_logs_that_others_made_are_indexed_as_they_are_verified(name: str) -> None:
-    records = [record(row) for row in rows(FIXTURES / f"{name}.jsonl")]
+    records = [read(row) for row in rows(FIXTURES / f"{name}.jsonl")]
     for seed in range(3):
         random.Random(seed).shuffle(records)
         store = MemoryStore()
@@ -117,7 +119,7 @@ def test_the_logs_that_others_made_are_indexed_as_they_are_verified(name: str) -
 
 
 def test_two_logs_for_one_document_are_found_in_any_order() -> None:
-    records = [record(row) for row in rows(FIXTURES / "documents.jsonl")]
+    records = [read(row) for row in rows(FIXTURES / "documents.jsonl")]
     for seed in range(10):
         random.Random(seed).shuffle(records)
         store = MemoryStore()
@@ -284,3 +286,35 @@ def test_a_row_that_is_lost_is_found_by_the_check(tmp_path: Path, table: bytes) 
         env.write(lambda transaction: transaction.delete(keys[0], db=env.table(table)))
         findings = check(store).findings
         assert {finding.kind for finding in findings} == {Kind.INDEX}
+
+
+def test_every_order_of_two_branches_comes_to_the_same_forks_and_the_same_doubt() -> None:
+    """All 720 orders; the log is trusted up to the entry before the fork in each."""
+    one = Author()
+    common = one.grow(2)
+    two = one.copy()
+    entries = [member(record) for record in [*common, *one.grow(2, "one"), *two.grow(2, "two")]]
+    found = set()
+    for order in itertools.permutations(entries):
+        store = MemoryStore()
+        indexed(store, order)
+        [log], [fork], complaints = told(store)
+        found.add((log.trusted, log.heads, fork, tuple(complaints)))
+    [(trusted, heads, fork, complained)] = found
+    assert (trusted, len(heads), fork.seq_num, complained) == (2, 2, 3, ())
+
+
+def test_children_that_name_one_parent_by_either_hash_are_one_family_once_it_is_here() -> None:
+    author = Author()
+    first = author.append(b"first")
+    by_blake2b = yamf.hash_of(Flavour.YAMF, first[0])
+    children = [
+        (author.make(2, b"a"), b"a"),
+        (author.make(2, b"b", backlink=by_blake2b), b"b"),
+        (author.make(2, b"c", backlink=by_blake2b), b"c"),
+    ]
+    for order in itertools.permutations([first, *children]):
+        store = MemoryStore()
+        for at, record in enumerate(order):
+            indexed(store, [member(record)])
+            agrees(store, order[: at + 1])
