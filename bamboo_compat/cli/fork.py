@@ -8,6 +8,10 @@ from bamboo_compat.cli.group import LazyGroup
 from setsync.cli.main import Lazy
 
 COMMANDS = {
+    "list": Lazy("bamboo_compat.cli.fork_list:list_", "List the forks that are here."),
+    "show": Lazy("bamboo_compat.cli.fork_show:show", "Show one, two branches side by side."),
+    "check": Lazy("bamboo_compat.cli.fork_check:check", "Is my log forked?"),
+    "proof": Lazy("bamboo_compat.cli.fork_proof:proof", "Write the proof of a fork."),
     "check-proof": Lazy(
         "bamboo_compat.cli.check_proof:check_proof",
         "Check the proof of a fork; needs nothing but the file.",

@@ -14,6 +14,7 @@ from bamboo_compat.set.layout import Flag, ForkRow, Link, LogRow, Node, node_key
 from bamboo_compat.set.shelf import Shelf
 from bamboo_compat.set.standings import keys_from
 from bamboo_compat.set.subjects import PROFILES, firsts_about, schema_name, subject_name
+from setsync.errors import DamagedStoreError
 from setsync.model.indexes import Tables
 
 # An author may sign any number of entries for one place; so many are told of.
@@ -318,9 +319,14 @@ class Reader:
         `Branch.length` and `Branch.head` tell of."""
         way = [node]
         while len(way) < limit and (after := self._after(way[-1])):
-            tips = self._tips(after) if len(after) > 1 else {after[0].key: (1, b"")}
-            way.append(min(after, key=lambda child, tips=tips: _longest_first(tips[child.key])))
+            way.append(self._longest(after))
         return way
+
+    def _longest(self, nodes: list[Node]) -> Node:
+        if len(nodes) == 1:
+            return nodes[0]
+        tips = self._tips(nodes)
+        return min(nodes, key=lambda node: (-tips[node.key][0], tips[node.key][1]))
 
     def _after(self, node: Node) -> list[Node]:
         """The entries whose backlink leads here, at most MAX_BRANCHES. Where several have
@@ -333,12 +339,49 @@ class Reader:
         keys = islice(keys_from(self._contested.items(prefix), prefix), MAX_BRANCHES)
         return [self.shelf.expect(level + key[-layout.ID_BYTES :]) for key in keys]
 
+    # --- logs by how far they are here ----------------------------------------------------
+
+    def reach(self, log: LogRow) -> int:
+        """The highest number such that entries 1 to there are all here; 0 without entry 1.
+
+        What stands before a gap has nothing that follows it. So only heads are looked at, of
+        which a long log has as few as a short one.
+        """
+        if log.numbers == log.height:
+            return log.height
+        if not self.has_number(log, 1):
+            return 0
+        prefix = start = layout.number_key(log.number)
+        while key := next(keys_from(self.shelf.heads.items(start), prefix), None):
+            _, seq_num, _ = layout.split_node_key(key)
+            if not self.has_number(log, seq_num + 1):
+                return seq_num
+            start = layout.level_key(log.number, seq_num + 1)
+        raise DamagedStoreError("A Bamboo log has a gap, and no entry that stands before it.")
+
+    def has_number(self, log: LogRow, seq_num: int) -> bool:
+        """Whether some entry of a log has this number."""
+        level = layout.level_key(log.number, seq_num)
+        return next(keys_from(self.shelf.nodes.items(level), level), None) is not None
+
+    def nodes_behind(self, log: LogRow, seq_num: int, id_: bytes) -> Iterator[Node]:
+        """The entries of a log behind a place, by number and id; kept nowhere."""
+        prefix = layout.number_key(log.number)
+        for key, value in self.shelf.nodes.items(node_key(log.number, seq_num, id_) + b"\0"):
+            if not key.startswith(prefix):
+                return
+            yield layout.unpack_node(key, value)
+
+    def schemas_of(self, profile: str, log: LogRow) -> Iterator[str]:
+        """The schemas that a log's payloads name under one profile."""
+        number = PROFILES[profile]
+        prefix = layout.schema_of_log_key(log.number, number)
+        for key in keys_from(self._schemas.items(prefix), prefix):
+            text = self._schemas.get(layout.schema_text_key(number, key[len(prefix) :]))
+            if text is not None:
+                yield text.decode("utf-8")
+
 
 def _above(log: int) -> bytes:
     """A key above every node of a log."""
     return layout.number_key(log + 1)
-
-
-def _longest_first(tip: tuple[int, bytes]) -> tuple[int, bytes]:
-    """By which tips are ordered: long before short, then by the hash of the end."""
-    return -tip[0], tip[1]
