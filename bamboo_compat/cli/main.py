@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import click
 
+from bamboo_compat.cli.group import LazyGroup
 from setsync.cli.main import Lazy
 
 COMMANDS = {
     "verify": Lazy("bamboo_compat.cli.verify:verify", "Check logs in files; touches no store."),
+    "ingest": Lazy("bamboo_compat.cli.ingest:ingest_command", "Put logs from files into the set."),
+    "replicate": Lazy(
+        "bamboo_compat.cli.replicate:replicate_command", "Replicate by log heights, once."
+    ),
+    "logs": Lazy("bamboo_compat.cli.logs:logs", "List the logs that are here."),
+    "log": Lazy("bamboo_compat.cli.log:log", "Show one log: its branches, gaps and faults."),
+    "append": Lazy("bamboo_compat.cli.append:append", "Add an entry to a log of yours."),
+    "certificate": Lazy(
+        "bamboo_compat.cli.certificate:certificate", "Give the few entries that verify one."
+    ),
 }
 
 
-class BambooGroup(click.Group):
-    """As setsync's own group, but without its guests: this is one of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one command; None when there is none."""
-        return COMMANDS[cmd_name].load() if cmd_name in COMMANDS else None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of commands, without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
-
-
-@click.group(cls=BambooGroup)
+@click.group(cls=LazyGroup, lazy=COMMANDS)
 def bamboo() -> None:
     """Check and carry Bamboo logs."""
