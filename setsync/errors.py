@@ -24,6 +24,7 @@ class Abort(enum.IntEnum):
     TIMEOUT = 6
     CANCELLED = 7
     INTERNAL = 8
+    NOT_LISTED = 9
 
 
 class SetsyncError(Exception):
@@ -117,6 +118,19 @@ class AmbiguousPrefixError(NoSuchEntryError):
     code = "ambiguous_prefix"
 
 
+class PeersFileError(LocalError):
+    """peers.json belongs to 'setsync peers'; correct it, or move it away and add them again."""
+
+    code = "peers_file"
+
+
+class NoSuchPeerError(LocalError):
+    """'setsync peers list' lists the nodes that are known here."""
+
+    exit_code = 10
+    code = "no_such_peer"
+
+
 class ListenError(LocalError):
     """Choose another port with --listen HOST:PORT (0 picks a free one), or stop what uses it."""
 
@@ -151,6 +165,23 @@ class PeerRefusedError(PeerError):
 
     code = "refused"
     abort = Abort.REFUSED
+
+
+class PeerIdentityError(PeerError):
+    """Ask its operator for the address, which holds the key. If the key there was changed on
+    purpose: setsync peers remove OLDKEY, then use the new address."""
+
+    exit_code = 3
+    code = "identity"
+    abort = Abort.REFUSED
+
+
+class NotListedError(PeerError):
+    """Hand its operator the line above; sync again once it was typed there."""
+
+    exit_code = 3
+    code = "not_listed"
+    abort = Abort.NOT_LISTED
 
 
 class PeerTimeoutError(PeerError):

@@ -87,6 +87,8 @@ MAX_PASSES = 3
 UNCOMMITTED_BATCHES = 4
 # Messages of wants that the initiator lets be served at a time, and the responder holds.
 WANTS_UNDER_WAY = 2
+# Ids of entries that a peer brought lately, and that are not sent back to it: 40 bytes each.
+HEARD_IDS = 16_384
 # Frames waiting to be sent, per connection; the sender stops reading more from the store.
 UNSENT_FRAMES = 4
 
@@ -101,13 +103,30 @@ ANSWER_TIMEOUT = 60.0
 IDLE_TIMEOUT = 120.0
 # One frame handed to the network must be taken within this.
 SEND_TIMEOUT = 60.0
+# Who has nothing to tell says so this often while live, well before routers forget the
+# connection, and well within IDLE_TIMEOUT.
+PING_SECONDS = 40.0
+# After this the sets are compared again, which heals whatever was missed.
+LIVE_SECONDS = 900.0
+# A peer that does not stay is asked this often.
+POLL_SECONDS = 60.0
+# A peer that cannot be reached is tried again after the first, then ever later up to the other.
+RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 300.0
 # Sessions under way when a node stops get this long to say goodbye.
 SHUTDOWN_GRACE = 3.0
+
+# A node's certificate has about 480 bytes; whatever is longer is none.
+MAX_CERTIFICATE = 1 * KIB
 
 # --- connections ------------------------------------------------------------------------
 
 # Bitcoin's figure. Each costs about 35 KiB idle and a bounded few MiB at work.
 MAX_CONNECTIONS = 125
+
+# Nodes that one knows by name; each is a line of some 200 bytes in a file read whole.
+MAX_PEERS = 10_000
+MAX_PEERS_FILE = 8 * MIB
 
 # --- disk -------------------------------------------------------------------------------
 

@@ -38,7 +38,8 @@ def test_the_two_nodes_of_your_own_become_equal(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    waiting = "until setsync diff --data b 127.0.0.1:7000; do sleep 0.1; done\nsetsync sync"
+    ask = "setsync diff --data b 127.0.0.1:7000 --trust-first"
+    waiting = f"until {ask}; do sleep 0.1; done\nsetsync sync"
     script = f'set -e\nsetsync() {{ {sys.executable} -m setsync "$@"; }}\n'
     script += commands.replace("setsync sync", waiting)
     said = tmp_path / "said"

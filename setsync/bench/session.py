@@ -18,10 +18,11 @@ from setsync.bench.forward import Address, serve
 from setsync.bench.link import Link
 from setsync.errors import LocalError, PeerGoneError, PeerUnreachableError
 from setsync.limits import SHUTDOWN_GRACE
+from setsync.node.address import join_address
 from setsync.node.client import Options, run_initiator
 from setsync.node.connection import most_telling
 from setsync.node.local import Local
-from setsync.node.node import check_loopback, connect, join_address
+from setsync.node.node import check_loopback, connect
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
 

@@ -20,8 +20,9 @@ from setsync.cli.loop import run_stoppable
 from setsync.cli.progress import showing, size
 from setsync.errors import UsageError
 from setsync.model.collection import EVERYTHING, Pattern
+from setsync.node.address import split_address
 from setsync.node.client import Options
-from setsync.node.node import DIRECTIONS, open_local, serve, split_address
+from setsync.node.node import DIRECTIONS, open_local, serve
 from setsync.node.progress import OnProgress, Progress
 from setsync.store.lmdb_store import Store
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -133,6 +134,17 @@ def print_json(value: object) -> None:
 def say(text: str) -> None:
     """A sentence for the operator, on standard error."""
     click.echo(printable(text), err=True)
+
+
+def moment(timestamp: int | None) -> str:
+    """Milliseconds since 1970 in UTC; as a bare number when no calendar has it."""
+    if timestamp is None:
+        return "-".ljust(24)
+    try:
+        when = datetime.fromtimestamp(timestamp / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(timestamp).ljust(24)
+    return when.strftime("%Y-%m-%dT%H:%M:%S.") + f"{timestamp % 1000:03}Z"
 
 
 def printable(text: str) -> str:

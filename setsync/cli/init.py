@@ -16,21 +16,29 @@ from setsync.cli.common import data_option, json_option, print_columns, print_js
 def init(data: Path, as_json: bool) -> None:
     """Make a data directory, with a key for the node and one for you as an author.
 
-    The directory must be missing or empty. Both key files are readable by you alone.
+    The directory must be missing or empty. Both key files are readable by you alone. The
+    address is what to hand to other operators, with this machine's name or number for HOST.
 
     \b
     Example:
       setsync init --data ~/notes
     """
     from setsync.model.keys import SecretKey
+    from setsync.node.address import DEFAULT_PORT, Address
     from setsync.node.config import DataDirectory
 
     node, author = SecretKey(os.urandom(32)), SecretKey(os.urandom(32))
     directory = DataDirectory.init(data, node, author)
     place = str(directory.path.absolute())
+    address = str(Address("HOST", DEFAULT_PORT, node.public))
     if as_json:
         print_json(
-            {"directory": place, "node_id": node.public.hex(), "author": author.public.hex()}
+            {
+                "directory": place,
+                "node_id": node.public.hex(),
+                "author": author.public.hex(),
+                "address": address,
+            }
         )
     else:
         print_columns(
@@ -38,5 +46,6 @@ def init(data: Path, as_json: bool) -> None:
                 ("node id", node.public.hex()),
                 ("author", author.public.hex()),
                 ("directory", place),
+                ("address", address),
             ]
         )

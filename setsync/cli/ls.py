@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ import click
 from setsync.cli.common import (
     data_option,
     json_option,
+    moment,
     opened,
     print_columns,
     print_json,
@@ -145,15 +145,4 @@ def _entry_line(entry: StoredEntry) -> str:
     """Id, when, who (shortened), how large. The id stands whole, for copying."""
     claims = format_of(entry.header).decode(entry.header)
     size = f"{claims.payload_size} B" + ("" if entry.payload is not None else ", withheld")
-    return f"{entry.id.hex()}  {_moment(claims.timestamp)}  {claims.author.hex()[:16]}  {size}"
-
-
-def _moment(timestamp: int | None) -> str:
-    """A claimed time, in UTC; as a bare number when no calendar has it."""
-    if timestamp is None:
-        return "-".ljust(24)
-    try:
-        moment = datetime.fromtimestamp(timestamp / 1000, tz=UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(timestamp).ljust(24)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{timestamp % 1000:03}Z"
+    return f"{entry.id.hex()}  {moment(claims.timestamp)}  {claims.author.hex()[:16]}  {size}"

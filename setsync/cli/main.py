@@ -57,6 +57,7 @@ COMMANDS = {
     "import": Lazy("setsync.cli.exchange:import_", "Take entries from a file."),
     "backup": Lazy("setsync.cli.backup:backup", "Copy the data directory while in use."),
     "check": Lazy("setsync.cli.check:check", "Recompute everything and compare."),
+    "peers": Lazy("setsync.cli.peers:peers", "Say who may talk to this node."),
     "key": Lazy("setsync.cli.key:key", "Make, show and carry author keys."),
     "completion": Lazy("setsync.cli.completion:completion", "Print a shell's completion script."),
 }

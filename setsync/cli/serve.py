@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
@@ -12,15 +13,25 @@ import trio
 from setsync.cli import common
 from setsync.cli.loop import run_stoppable
 from setsync.cli.progress import size
+from setsync.cli.services import ServiceCommand, run_services
 from setsync.errors import LocalError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node import node
+from setsync.node.access import Access, Mode
+from setsync.node.address import Address, split_address
+from setsync.node.client import Options
 from setsync.node.config import DataDirectory
+from setsync.node.dialling import Dialler, Target
+from setsync.node.identity import Identity
+from setsync.node.live import Keeper, PeerState, Phase
+from setsync.node.local import Local, now
 from setsync.node.server import Served
+from setsync.node.states import States
 
 
 @click.command(
-    epilog="Example: setsync serve --listen 127.0.0.1:7000 --plain --interest 'notes/**'",
+    cls=ServiceCommand,
+    epilog="Example: setsync serve --listen 0.0.0.0:7717 --interest 'notes/**'",
     short_help="Let other nodes sync with this one.",
 )
 @click.option(
@@ -45,49 +56,86 @@ from setsync.node.server import Served
     help="Only collections like this; everything by default. Repeatable.",
 )
 @click.option(
-    "--plain",
-    is_flag=True,
-    help="Unencrypted, loopback addresses only. (The only channel there is yet.)",
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="ADDRESS|NAME",
+    help="Keep up with this node: catch up, then exchange what is new as it comes. Repeatable.",
 )
+@click.option(
+    "--access",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.LISTED.value,
+    show_default=True,
+    help="Whom to talk to: everybody but the blocked, or those whom 'peers' lists.",
+)
+@click.option("--plain", is_flag=True, help="Unencrypted, loopback addresses only; for measuring.")
 @common.data_option
 @common.json_option
 def serve(
     address: str,
     ready_file: Path | None,
     interests: tuple[str, ...],
+    peers: tuple[str, ...],
+    access: str,
     plain: bool,
     data: Path,
     as_json: bool,
+    **guests: Any,
 ) -> None:
     """Answer other nodes until Ctrl-C or SIGTERM, which end the sessions in order.
 
     Entries that other commands put into this directory meanwhile are noticed within a second.
     """
-    host, port = node.split_address(address)
+    host, port = split_address(address)
     patterns = tuple(Pattern(text).text for text in interests or (EVERYTHING,))
+    assert isinstance(serve, ServiceCommand)
+    services = serve.asked_for(guests)
     if ready_file is not None:
         _remove(ready_file)
     directory = DataDirectory.open(data)
+    dialler = Dialler(directory.node_key(), directory.peers, plain=plain)
+    targets = [dialler.find(peer) for peer in peers]
     lock = directory.lock_for_serving()
-    totals = _Totals()
+    states = States(directory.states_path)
+    totals = _Totals(states)
     try:
         with common.opened(data) as (_, store):
 
             async def main() -> None:
+                node_id, limit = directory.node_key().public, common.settings().max_payload
                 async with trio.open_nursery() as nursery:
+                    # Before the address is told: by then all that was asked for is there.
+                    if services:
+                        beside = partial(
+                            run_services,
+                            services,
+                            store,
+                            interests=patterns,
+                            node_id=node_id,
+                            max_payload=limit,
+                        )
+                        await nursery.start(beside)
                     listening = partial(
                         node.serve,
                         store,
                         host,
                         port,
                         interests=patterns,
-                        node_id=directory.node_key().public,
-                        max_payload=common.settings().max_payload,
+                        node_id=node_id,
+                        max_payload=limit,
+                        identity=None if plain else Identity.of(directory.node_key()),
+                        access=None if plain else Access(Mode(access), directory.peers.read),
                         on_session=totals.session,
                         on_notice=totals.notice,
+                        beside=[
+                            lambda local: states.run(local.offload),
+                            *(partial(_keep_up, dialler, target, states) for target in targets),
+                        ],
                     )
                     addresses: list[tuple[str, int]] = await nursery.start(listening)
-                    _announce(addresses, ready_file)
+                    key = None if plain else node_id
+                    _announce([Address(*one, key) for one in addresses], ready_file)
 
             run_stoppable(main)
     finally:
@@ -99,8 +147,26 @@ def serve(
         common.print_json(totals.as_json())
 
 
-def _announce(addresses: list[tuple[str, int]], ready_file: Path | None) -> None:
-    shown = [node.join_address(*address) for address in addresses]
+async def _keep_up(dialler: Dialler, target: Target, states: States, local: Local) -> None:
+    """Keep up with one peer, and tell how it goes."""
+    key = target.address.key.hex() if target.address.key is not None else target.address.place
+    told: tuple[Phase, str] | None = None
+
+    def heard(state: PeerState) -> None:
+        nonlocal told
+        if state.phase in (Phase.LIVE, Phase.WAITING) and told != (state.phase, state.last_error):
+            told = (state.phase, state.last_error)
+            why = f": {state.last_error}" if state.last_error else ""
+            common.say(f"Peer {key[:16]} at {target.address.place}: {state.phase.value}{why}")
+
+    options = Options(local.interests)
+    keeper = Keeper(dialler, target, local, options, on_change=heard)
+    states.keepers[key] = keeper
+    await keeper.run()
+
+
+def _announce(addresses: list[Address], ready_file: Path | None) -> None:
+    shown = [str(address) for address in addresses]
     common.say(f"Listening on {', '.join(shown)}.")
     if ready_file is None:
         return
@@ -122,7 +188,8 @@ def _remove(ready_file: Path) -> None:
 class _Totals:
     """What came of serving, told as it happens and added up."""
 
-    def __init__(self) -> None:
+    def __init__(self, states: States) -> None:
+        self._states = states
         self.sessions = {"done": 0, "failed": 0, "cancelled": 0}
         self.sent = 0
         self.received = 0
@@ -131,6 +198,7 @@ class _Totals:
         self.sessions[served.state] += 1
         self.sent += served.entries_sent
         self.received += served.new_entries
+        self._states.served(served, now())
         who = served.peer[:16] or "somebody"
         counters = served.counters
         how = (

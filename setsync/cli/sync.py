@@ -11,14 +11,18 @@ from setsync.cli import common
 from setsync.cli.loop import run_stoppable
 from setsync.cli.progress import showing, size
 from setsync.model.collection import EVERYTHING, Pattern
-from setsync.node.client import Options, run_initiator
-from setsync.node.node import DIRECTIONS, connect, open_local, split_address
+from setsync.node.client import Options
+from setsync.node.dialling import Dialler
+from setsync.node.node import DIRECTIONS, open_local
 from setsync.node.report import Report
 
 _plain_option = click.option(
-    "--plain",
+    "--plain", is_flag=True, help="Unencrypted, loopback addresses only; for measuring."
+)
+_trust_option = click.option(
+    "--trust-first",
     is_flag=True,
-    help="Unencrypted, loopback addresses only. (The only channel there is yet.)",
+    help="Trust whatever key is at HOST:PORT this time, and only that one from then on.",
 )
 _collection_option = click.option(
     "--collection",
@@ -30,10 +34,10 @@ _collection_option = click.option(
 
 
 @click.command(
-    epilog="Example: setsync sync 127.0.0.1:7000 --plain --collection 'notes/**'",
+    epilog="Example: setsync sync setsync://KEY@example.org:7717 --collection 'notes/**'",
     short_help="Make this node's set and another's equal.",
 )
-@click.argument("address", metavar="HOST:PORT")
+@click.argument("address")
 @_collection_option
 @click.option(
     "--direction",
@@ -43,6 +47,7 @@ _collection_option = click.option(
     help="push only sends, pull only receives.",
 )
 @click.option("--dry-run", is_flag=True, help="Find the differences and move nothing.")
+@_trust_option
 @_plain_option
 @common.data_option
 @common.json_option
@@ -52,18 +57,22 @@ def sync(
     collections: tuple[str, ...],
     direction: str,
     dry_run: bool,
+    trust_first: bool,
     plain: bool,
     data: Path,
     as_json: bool,
     progress: str,
 ) -> int:
-    """Make this node's set and the one at HOST:PORT equal.
+    """Make this node's set and the one at ADDRESS equal.
 
-    Ends with 0 when both are in sync, 9 when the session ended and they are not, 3 when the
-    other side refused, 4 when it is not there. What arrived before a failure is kept.
+    ADDRESS is setsync://KEY@HOST:PORT, as the other operator gave it, or the name of a peer
+    ('setsync peers list'); HOST:PORT alone says nothing of who is there and wants
+    --trust-first once. Ends with 0 when both are in sync, 9 when the session ended and they
+    are not, 3 when the other side refused, 4 when it is not there. What arrived before a
+    failure is kept.
     """
     options = Options(_patterns(collections), DIRECTIONS[direction], dry_run)
-    report = _session(address, data, options, progress)
+    report = _session(address, data, options, progress, trust_first=trust_first, plain=plain)
     if as_json:
         common.print_json(report.to_json())
     else:
@@ -72,11 +81,12 @@ def sync(
 
 
 @click.command(
-    epilog="Example: setsync diff 127.0.0.1:7000 --plain",
+    epilog="Example: setsync diff setsync://KEY@example.org:7717",
     short_help="List what each side lacks, and move nothing.",
 )
-@click.argument("address", metavar="HOST:PORT")
+@click.argument("address")
 @_collection_option
+@_trust_option
 @_plain_option
 @common.data_option
 @common.json_option
@@ -84,6 +94,7 @@ def sync(
 def diff(
     address: str,
     collections: tuple[str, ...],
+    trust_first: bool,
     plain: bool,
     data: Path,
     as_json: bool,
@@ -91,7 +102,7 @@ def diff(
 ) -> None:
     """List what each side lacks: '<' is missing here, '>' is missing there."""
     options = Options(_patterns(collections), dry_run=True, list_ids=True)
-    report = _session(address, data, options, progress)
+    report = _session(address, data, options, progress, trust_first=trust_first, plain=plain)
     if as_json:
         common.print_json(_diff_json(report))
         return
@@ -105,17 +116,19 @@ def _patterns(texts: tuple[str, ...]) -> tuple[Pattern, ...]:
     return tuple(Pattern(text) for text in texts or (EVERYTHING,))
 
 
-def _session(address: str, data: Path, options: Options, progress: str) -> Report:
+def _session(
+    address: str, data: Path, options: Options, progress: str, *, trust_first: bool, plain: bool
+) -> Report:
     """Run one session. Raises KeyboardInterrupt when it was stopped."""
-    host, port = split_address(address)
     with common.opened(data) as (directory, store), showing(progress) as on_progress:
-        node_id = directory.node_key().public
+        key = directory.node_key()
+        dialler = Dialler(key, directory.peers, plain=plain)
+        target = dialler.find(address, trust_first=trust_first)
         max_payload = common.settings().max_payload
 
         async def main() -> Report:
-            async with open_local(store, node_id=node_id, max_payload=max_payload) as local:
-                stream = await connect(host, port)
-                return await run_initiator(stream, local, options, on_progress)
+            async with open_local(store, node_id=key.public, max_payload=max_payload) as local:
+                return await dialler.session(target, local, options, on_progress)
 
         report = run_stoppable(main)
     if report is None:

@@ -59,6 +59,14 @@ def is_valid_signature(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def is_valid_point(public: bytes) -> bool:
+    """Whether a public key (32 bytes) is a canonical point of the main subgroup: under others
+    anybody can make signatures that some libraries accept."""
+    if len(public) != PUBLIC_KEY_BYTES:
+        return False
+    return bool(nacl.bindings.crypto_core_ed25519_is_valid_point(public))
+
+
 def write_key_file(path: Path, key: SecretKey) -> None:
     """Write a new key file that only its owner can read; never over an existing one.
 

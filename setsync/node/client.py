@@ -18,9 +18,10 @@ from setsync import limits
 from setsync.errors import Abort, PeerError
 from setsync.model.collection import EVERYTHING, Pattern, system_first
 from setsync.node.connection import Connection
-from setsync.node.greeting import Agreement, hello
+from setsync.node.greeting import LIVE, Agreement, check_name, hello
 from setsync.node.local import Local
 from setsync.node.progress import OnProgress, Progress, ignore
+from setsync.node.pushing import Pushing
 from setsync.node.report import Report
 from setsync.node.transfer import Incoming, Receiver, Take, send_entries
 from setsync.reconcile.catalogue import Catalogue, NumberedViews
@@ -30,7 +31,7 @@ from setsync.reconcile.questions import Answer, Question, Range, to_wire
 from setsync.reconcile.rounds import Difference, Initiator
 from setsync.reconcile.view import ListView
 from setsync.reconcile.wants import Wanted, WireWant
-from setsync.session.table import Role
+from setsync.session.table import Role, State
 from setsync.wire import messages as m
 
 T = TypeVar("T")
@@ -42,13 +43,15 @@ _WANTS_BYTES = 256 * limits.KIB
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a session is for. `list_ids` fills the report's lists (and wants `dry_run`);
-    without `sketches` only splits and lists are used, to measure what they would cost."""
+    without `sketches` only splits and lists are used, to measure what they would cost.
+    `live`: stay for so many seconds after the sets are equal, and send what is new."""
 
     interests: tuple[Pattern, ...] = (Pattern(EVERYTHING),)
     direction: int = m.BOTH
     dry_run: bool = False
     list_ids: bool = False
     sketches: bool = True
+    live: float | None = None
 
 
 async def run_initiator(
@@ -57,15 +60,19 @@ async def run_initiator(
     options: Options,
     on_progress: OnProgress = ignore,
     report: Report | None = None,
+    *,
+    peer: bytes | None = None,
 ) -> Report:
     """One session on a connected stream, which is closed afterwards.
+
+    `peer` is the key that the other side has proven to hold.
 
     Raises PeerError, StoreError; `report` then holds what was known until then.
     """
     report = report if report is not None else Report()
     connection = Connection(stream, Role.INITIATOR)
     report.counters = connection.session.counters
-    session = _Initiating(connection, local, options, on_progress, report)
+    session = _Initiating(connection, local, options, on_progress, report, peer)
     started = trio.current_time()
     try:
         await connection.run(lambda _: session.run())
@@ -96,7 +103,9 @@ class _Initiating:
         options: Options,
         on_progress: OnProgress,
         report: Report,
+        peer: bytes | None,
     ) -> None:
+        self._peer = peer
         self._connection = connection
         self._local = local
         self._options = options
@@ -104,6 +113,7 @@ class _Initiating:
         self._report = report
         self._agreement: Agreement
         self._began = 0
+        self._compared = 0
         self._moved = 0
         self._to_move: int | None = None
         # The transfer under way.
@@ -119,10 +129,31 @@ class _Initiating:
         await self._greet()
         self._report.before = await self._collections()
         self._report.in_sync = await self._make_equal()
+        if self._options.live is not None and LIVE in self._agreement.responder.features:
+            await self._stay(self._options.live)
         self._show("closing")
         await self._connection.send(m.Done())
         self._report.after = await self._collections()
         self._show("done")
+
+    async def _stay(self, seconds: float) -> None:
+        """Both sides send what is new, until it is time to compare again."""
+        if self._connection.session.state is not State.READY:
+            return  # the sets cannot be made equal by talking on
+        await self._connection.send(m.Live())
+        self._show("live")
+        pushing = Pushing(
+            self._connection,
+            self._local,
+            self._agreement.responder.node,
+            Receiver.of(self._agreement.responder),
+            self._agreement.is_mutual,
+            self._compared,
+            self._report.count_sent,
+            self._report.count_received,
+        )
+        with trio.move_on_after(seconds):
+            await pushing.run()
 
     async def _make_equal(self) -> bool:
         """Whether both sides were left in sync (as of the session's begin)."""
@@ -162,6 +193,7 @@ class _Initiating:
         with trio.move_on_after(limits.HELLO_TIMEOUT):
             await self._connection.send(mine)
         theirs = await self._expect(m.Hello, limits.HELLO_TIMEOUT)
+        check_name(theirs, self._peer)
         self._agreement = Agreement.of(mine, theirs)
         self._report.peer = theirs.node.hex()
         self._began = await self._local.offload(self._last_arrival)
@@ -172,6 +204,7 @@ class _Initiating:
 
     def _read_catalogue(self) -> Catalogue:
         with self._local.store.snapshot() as snapshot:
+            self._compared = snapshot.last_arrival
             return self._agreement.catalogue(snapshot)
 
     async def _collections(self) -> dict[str, Summary]:

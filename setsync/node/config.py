@@ -5,6 +5,8 @@ DIR/node.key          the node's identity, mode 0600
 DIR/author.key        the default author, mode 0600
 DIR/store/            LMDB
 DIR/serve.lock        held by the one process that serves
+DIR/peers.json        whom the node knows, and who may talk to it
+DIR/peers-state.json  how it stood with each of them when the serving process last wrote it
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import platformdirs
 from setsync.errors import DataDirectoryError, NewerFormatError, StoreLockedError, UsageError
 from setsync.limits import DEFAULT_MAX_PAYLOAD, MAP_SIZE, MAX_PAYLOAD
 from setsync.model.keys import SecretKey, read_key_file, write_key_file
+from setsync.node.peers import PeersFile
 from setsync.store.environment import DATA_FILE
 from setsync.store.lmdb_store import Store
 
@@ -149,6 +152,16 @@ class DataDirectory:
     def author_key_path(self) -> Path:
         """The default author's key."""
         return self.path / "author.key"
+
+    @property
+    def peers(self) -> PeersFile:
+        """Whom this node knows."""
+        return PeersFile(self.path / "peers.json")
+
+    @property
+    def states_path(self) -> Path:
+        """How it stands with each peer."""
+        return self.path / "peers-state.json"
 
     def node_key(self) -> SecretKey:
         """Raises KeyFileError."""

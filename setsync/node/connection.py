@@ -18,6 +18,7 @@ from setsync import limits
 from setsync.errors import (
     Abort,
     LocalError,
+    NotListedError,
     PeerError,
     PeerGoneError,
     PeerRefusedError,
@@ -174,8 +175,13 @@ class Connection:
 
     def _say_goodbye(self, writer: trio.CancelScope, code: Abort, sentence: str) -> None:
         """The reason goes behind what is queued already; the writer has a moment for both."""
-        self._last_words = self.session.abort(code, sentence[: limits.MAX_SENTENCE // 4])
+        self._last_words = self.session.abort(code, _cut(sentence))
         writer.deadline = trio.current_time() + limits.SHUTDOWN_GRACE
+
+
+def _cut(sentence: str) -> str:
+    """As much of a sentence as an ABORT holds."""
+    return sentence.encode("utf-8", "replace")[: limits.MAX_SENTENCE].decode("utf-8", "ignore")
 
 
 def most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -192,7 +198,7 @@ def most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
     for error in found:
         if not isinstance(error, Exception | trio.Cancelled):
             return error
-    for kind in (PeerRefusedError, PeerVersionError, SetsyncError, Exception):
+    for kind in (PeerRefusedError, NotListedError, PeerVersionError, SetsyncError, Exception):
         for error in found:
             if isinstance(error, kind):
                 return error
@@ -208,6 +214,8 @@ def _what_peer_said(message: AbortMessage) -> SetsyncError:
             return PeerTimeoutError(said)
         case Abort.CANCELLED:
             return PeerGoneError(said)
+        case Abort.NOT_LISTED:
+            return NotListedError(said)
         case Abort.PROTOCOL:
             return PeerError(said)
         case _:

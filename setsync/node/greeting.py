@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from setsync.errors import InvalidNameError, PeerError, PeerVersionError
+from setsync.errors import InvalidNameError, PeerError, PeerIdentityError, PeerVersionError
 from setsync.model.collection import Pattern, match_any
 from setsync.node.local import Local
 from setsync.reconcile.catalogue import Catalogue
@@ -12,6 +12,9 @@ from setsync.reconcile.labels import session_key
 from setsync.store.contract import Snapshot
 from setsync.wire.messages import PROTOCOL_VERSION, Hello
 from setsync.wire.packing import FEATURE
+
+# In HELLO: this node stays and sends what is new, if the other side does too.
+LIVE = "live"
 
 
 def hello(local: Local, interests: tuple[Pattern, ...], direction: int) -> Hello:
@@ -23,8 +26,16 @@ def hello(local: Local, interests: tuple[Pattern, ...], direction: int) -> Hello
         interests=tuple(pattern.text for pattern in interests),
         direction=direction,
         max_payload=local.max_payload,
-        features=(FEATURE,),
+        features=(FEATURE, LIVE),
     )
+
+
+def check_name(greeting: Hello, proven: bytes | None) -> None:
+    """A node calls itself by the key that it has proven to hold. Raises PeerIdentityError."""
+    if proven is not None and greeting.node != proven:
+        raise PeerIdentityError(
+            f"The other side holds the key {proven.hex()} and calls itself {greeting.node.hex()}."
+        )
 
 
 @dataclass(frozen=True, slots=True)

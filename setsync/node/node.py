@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 
@@ -15,8 +15,12 @@ from setsync.errors import ListenError, PeerUnreachableError, UsageError
 from setsync.limits import CONNECT_TIMEOUT, DEFAULT_MAX_PAYLOAD, NOTICE_SECONDS
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.model.keys import SecretKey
+from setsync.node.access import Access
+from setsync.node.address import Address, join_address
+from setsync.node.channel import Channel, dial
 from setsync.node.client import Options, run_initiator
 from setsync.node.connection import most_telling
+from setsync.node.identity import Identity
 from setsync.node.local import Local, Offload, in_thread
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
@@ -93,16 +97,25 @@ async def serve(
     interests: Sequence[str] = (EVERYTHING,),
     node_id: bytes | None = None,
     max_payload: int = DEFAULT_MAX_PAYLOAD,
+    identity: Identity | None = None,
+    access: Access | None = None,
     on_session: Callable[[Served], None] = lambda served: None,
     on_notice: Callable[[int], None] = lambda count: None,
+    beside: Sequence[Callable[[Local], Awaitable[None]]] = (),
     task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer sessions until cancelled; started with the addresses it listens on.
 
-    Unencrypted, and so for loopback addresses only. `on_session` hears of each session,
+    With an `identity` over the secure channel, and for those only whom `access` lets in; without
+    one unencrypted, and so on loopback addresses only. `on_session` hears of each session,
     `on_notice` of entries that came into the store since the last look, however they came.
-    Raises UsageError for another address, ListenError when the port is not to be had.
+    What is `beside` runs with the node. Raises UsageError for another address, ListenError
+    when the port is not to be had.
     """
+    if identity is None:
+        await check_loopback(host)
+    elif node_id is None:
+        node_id = identity.public
     listeners = await _open_listeners(host, port)
     async with open_local(
         store, node_id=node_id, interests=interests, max_payload=max_payload
@@ -110,14 +123,15 @@ async def serve(
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_notice, local, on_notice)
+                for work in beside:
+                    nursery.start_soon(work, local)
                 task_status.started([listener.socket.getsockname()[:2] for listener in listeners])
-                await listen(local, listeners, on_session)
+                await listen(local, listeners, on_session, identity, access)
         except BaseExceptionGroup as group:
             raise most_telling(group) from None
 
 
 async def _open_listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
-    await check_loopback(host)
     try:
         return await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
@@ -126,21 +140,34 @@ async def _open_listeners(host: str, port: int) -> Sequence[trio.SocketListener]
 
 
 async def connect(host: str, port: int) -> trio.SocketStream:
-    """A connection to a node on this machine.
+    """A plain connection to a node on this machine.
 
     Raises UsageError for an address that is not loopback, PeerUnreachableError.
     """
     await check_loopback(host)
+    return await _open_stream(host, port)
+
+
+async def connect_securely(address: Address, identity: Identity) -> Channel:
+    """A connection over the secure channel, to the key in the address if it has one.
+
+    Raises PeerUnreachableError, PeerIdentityError, PeerError.
+    """
+    stream = await _open_stream(address.host, address.port)
+    return await dial(stream, identity, address.key)
+
+
+async def _open_stream(host: str, port: int) -> trio.SocketStream:
     try:
         with trio.fail_after(CONNECT_TIMEOUT):
             return await trio.open_tcp_stream(host, port)
-    except (OSError, trio.TooSlowError) as error:
+    except (OSError, ValueError, trio.TooSlowError) as error:  # ValueError: no name at all
         where = join_address(host, port)
         raise PeerUnreachableError(f"Nobody answers at {where}.") from error
 
 
 async def check_loopback(host: str) -> None:
-    """Until there is a secure channel, bytes stay on the machine. Raises UsageError."""
+    """What is not encrypted stays on this machine. Raises UsageError."""
     try:
         found = await trio.socket.getaddrinfo(host, None)
     except (OSError, ValueError) as error:  # ValueError: it cannot be a name at all
@@ -151,23 +178,6 @@ async def check_loopback(host: str) -> None:
             raise UsageError(
                 f"{host} is not a loopback address, and the plain channel is for those only."
             )
-
-
-def join_address(host: str, port: int) -> str:
-    """`host:port`, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """The reverse of `join_address`. Raises UsageError."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise UsageError(f"{text!r} is not HOST:PORT (an IPv6 address stands in brackets).")
-    return host, int(port)
 
 
 async def _notice(local: Local, on_notice: Callable[[int], None]) -> None:
@@ -182,5 +192,6 @@ async def _notice(local: Local, on_notice: Callable[[int], None]) -> None:
         await trio.sleep(NOTICE_SECONDS)
         now: int = await local.offload(count)
         if now != before:
+            local.writer.news.ring()
             on_notice(now - before)
         before = now

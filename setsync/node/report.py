@@ -34,6 +34,14 @@ class Report:
     ids_here: list[tuple[str, bytes]] = field(default_factory=list)
     ids_there: list[tuple[str, bytes]] = field(default_factory=list)
 
+    def count_sent(self, count: int) -> None:
+        """So many more entries went out."""
+        self.entries_sent += count
+
+    def count_received(self, count: int) -> None:
+        """So many more entries came in and are durable."""
+        self.entries_received += count
+
     def to_json(self) -> dict[str, Any]:
         """The object of `sync --json`; its schema is docs/json/sync.json."""
         sent, received = self.counters.sent, self.counters.received

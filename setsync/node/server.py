@@ -13,9 +13,13 @@ import trio
 
 from setsync import limits
 from setsync.errors import Abort, PeerError, SetsyncError
+from setsync.node.access import Access
+from setsync.node.channel import accept
 from setsync.node.connection import Connection
-from setsync.node.greeting import Agreement, hello
+from setsync.node.greeting import Agreement, check_name, hello
+from setsync.node.identity import Identity
 from setsync.node.local import Local
+from setsync.node.pushing import Pushing
 from setsync.node.transfer import Incoming, Receiver, Take, next_ids, send_entries
 from setsync.reconcile.catalogue import Catalogue, NumberedViews
 from setsync.reconcile.questions import WireAnswer, WireQuestion, from_wire
@@ -48,11 +52,26 @@ class Served:
     new_entries: int = 0
     counters: Counters = field(default_factory=Counters)
 
+    def count_sent(self, count: int) -> None:
+        """So many more entries went out."""
+        self.entries_sent += count
+
+    def count_received(self, count: int) -> None:
+        """So many more entries came in and are durable."""
+        self.entries_received += count
+
 
 async def run_responder(
-    stream: trio.abc.Stream, local: Local, served: Served | None = None
+    stream: trio.abc.Stream,
+    local: Local,
+    served: Served | None = None,
+    *,
+    peer: bytes | None = None,
+    access: Access | None = None,
 ) -> None:
     """Answer one session on a connected stream, which is closed afterwards.
+
+    `peer` is the key that the other side has proven to hold; `access` says whether we talk to it.
 
     Raises PeerError, StoreError; `served` then holds what was known until then.
     """
@@ -60,7 +79,7 @@ async def run_responder(
     connection = Connection(stream, Role.RESPONDER)
     served.counters = connection.session.counters
     try:
-        await connection.run(lambda _: _Responding(connection, local, served).run())
+        await connection.run(lambda _: _Responding(connection, local, served, peer, access).run())
         served.state = "done"
     except trio.Cancelled:
         served.state = "cancelled"
@@ -71,12 +90,22 @@ async def run_responder(
 
 
 class _Responding:
-    def __init__(self, connection: Connection, local: Local, served: Served) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        local: Local,
+        served: Served,
+        peer: bytes | None,
+        access: Access | None,
+    ) -> None:
         self._connection = connection
         self._local = local
         self._served = served
+        self._peer = peer
+        self._access = access
         self._agreement: Agreement
         self._began = 0
+        self._compared = 0
         self._turn = -1
         self._key = b""
         self._names: list[str] = []
@@ -101,15 +130,37 @@ class _Responding:
                     await self._tell_ids(items)
                 case m.Totals():
                     await self._transfer(message)
+                case m.Live():
+                    await self._stay()
+                    return
                 case m.Done():
                     return
                 case _:
                     raise _unexpected(message)
 
+    async def _stay(self) -> None:
+        """Both sides send what is new, until the initiator has enough."""
+        pushing = Pushing(
+            self._connection,
+            self._local,
+            self._agreement.initiator.node,
+            Receiver.of(self._agreement.initiator),
+            self._agreement.is_mutual,
+            self._compared,
+            self._served.count_sent,
+            self._served.count_received,
+        )
+        await pushing.run()
+
     async def _greet(self) -> None:
+        if self._peer is not None:
+            self._served.peer = self._peer.hex()
+            if self._access is not None:
+                self._access.check(self._peer)
         theirs = await self._connection.receive(limits.HELLO_TIMEOUT)
         if not isinstance(theirs, m.Hello):
             raise _unexpected(theirs)
+        check_name(theirs, self._peer)
         mine = hello(self._local, self._local.interests, m.BOTH)
         self._agreement = Agreement.of(theirs, mine)
         self._served.peer = theirs.node.hex()
@@ -122,6 +173,7 @@ class _Responding:
 
     def _read_catalogue(self) -> Catalogue:
         with self._local.store.snapshot() as snapshot:
+            self._compared = snapshot.last_arrival
             return self._agreement.catalogue(snapshot)
 
     # --- comparing ------------------------------------------------------------------------
@@ -333,9 +385,13 @@ async def listen(
     local: Local,
     listeners: Sequence[trio.SocketListener],
     on_session: Callable[[Served], None],
+    identity: Identity | None = None,
+    access: Access | None = None,
     most: int = limits.MAX_CONNECTIONS,
 ) -> None:
     """Serve every connection until cancelled; one over `most` is told that we are busy.
+
+    With an `identity` over the secure channel, with `access` those only whom it lets in.
 
     `on_session` hears of each session when it is over, however it ended.
     """
@@ -350,9 +406,14 @@ async def listen(
                 served.reason = "It was one connection too many."
                 await _refuse(stream)
                 return
-            await run_responder(stream, local, served)
-        except SetsyncError:
-            pass  # told to the peer already, and to the operator below
+            if identity is None:
+                await run_responder(stream, local, served)
+                return
+            channel = await accept(stream, identity)
+            await run_responder(channel.stream, local, served, peer=channel.peer, access=access)
+        except SetsyncError as error:
+            # Told to the peer already, if there was a way, and to the operator below.
+            served.reason = served.reason or error.message
         except Exception as error:  # a defect of ours must not take the other sessions down
             served.reason = f"A defect of setsync, please report it: {error!r}"
         finally:

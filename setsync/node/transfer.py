@@ -70,7 +70,7 @@ async def send_entries(
             batch, used = await local.offload(_read_batch, local.store, take.collection, ids)
             ids = ids[used:]
             if batch:
-                messages = await local.offload(_in_messages, take.collection, batch, receiver)
+                messages = await local.offload(in_messages, take.collection, batch, receiver)
                 for message in messages:
                     await connection.send(message)
                 on_sent(take.collection, len(batch))
@@ -107,7 +107,7 @@ def _read_batch(
     return batch, len(ids)
 
 
-def _in_messages(
+def in_messages(
     collection: str, batch: Sequence[StoredEntry], receiver: Receiver
 ) -> list[Entries | Piece | Packed]:
     """One message, or several where a large payload has to follow in pieces; compressed."""
@@ -174,12 +174,14 @@ class Incoming:
         peer: bytes,
         may_come: Callable[[str], bool],
         on_committed: Callable[[int], None],
+        on_taken: Callable[[Sequence[UnverifiedEntry]], None] = lambda entries: None,
     ) -> None:
         self._connection = connection
         self._peer = peer
         self._local = local
         self._may_come = may_come
         self._on_committed = on_committed
+        self._on_taken = on_taken
         self._assembly: _Assembly | None = None
         self._tickets, self._to_settle = trio.open_memory_channel[Ticket](UNCOMMITTED_BATCHES)
         self._changed = trio.Condition()
@@ -206,6 +208,7 @@ class Incoming:
             async with self._changed:
                 self._taken += len(entries)
                 self._changed.notify_all()
+            self._on_taken(entries)
             origin = Origin(self._local.clock(), self._peer)
             await self._tickets.send(await self._local.writer.submit(entries, origin))
 

@@ -46,6 +46,27 @@ class Ticket:
         self._done.set()
 
 
+class News:
+    """Tells whoever waits that something was committed.
+
+    heard = news.next()     # first, so that nothing comes in between
+    ...                     # look at the store
+    await heard.wait()
+    """
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def next(self) -> trio.Event:
+        """Set at the next commit."""
+        return self._event
+
+    def ring(self) -> None:
+        """Something new is in the store."""
+        self._event, event = trio.Event(), self._event
+        event.set()
+
+
 class _Offload(Protocol):
     async def __call__(self, work: Callable[..., Any], *arguments: object) -> Any: ...
 
@@ -59,6 +80,7 @@ class Writer:
         self._inbox: list[Ticket] = []
         self._waiting_bytes = 0
         self._changed = trio.Condition()
+        self.news = News()
 
     async def submit(
         self, entries: Sequence[UnverifiedEntry], origin: Origin | None = None
@@ -80,6 +102,8 @@ class Writer:
             outcomes = await self._offload(_commit, self._store, tickets)
             for ticket, outcome in zip(tickets, outcomes, strict=True):
                 ticket.settle(outcome)
+            if any(isinstance(outcome, Added) and outcome.new for outcome in outcomes):
+                self.news.ring()
 
     async def _next_batch(self) -> list[Ticket]:
         async with self._changed:

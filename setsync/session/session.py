@@ -141,5 +141,6 @@ _DOING = {
     State.COMPARING: "comparing",
     State.TRANSFERRING: "entries were on their way",
     State.CLOSING: "closing",
+    State.LIVE: "waiting for news",
     State.ENDED: "the session was over",
 }

@@ -35,6 +35,7 @@ class State(enum.Enum):
     COMPARING = "comparing"
     TRANSFERRING = "transferring"
     CLOSING = "closing"
+    LIVE = "live"
     ENDED = "ended"
 
 
@@ -45,6 +46,7 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
     State.GREETED: {(_R, m.Hello): State.READY},
     State.READY: {
         (_I, m.Catalog): State.ASKED,
+        (_I, m.Live): State.LIVE,
         (_I, m.Done): State.ENDED,
     },
     State.ASKED: {
@@ -82,6 +84,14 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
         (_I, m.Close): State.CLOSING,
     },
     State.CLOSING: {(_R, m.Closed): State.READY},
+    State.LIVE: {
+        **{
+            (role, message): State.LIVE
+            for role in Role
+            for message in (m.Entries, m.Piece, m.Packed, m.Committed, m.Ping)
+        },
+        (_I, m.Done): State.ENDED,
+    },
     State.ENDED: {},
 }
 
@@ -105,6 +115,8 @@ PHASES: dict[type, str] = {
     m.Packed: "entries",
     m.Committed: "entries",
     m.Sent: "entries",
+    m.Live: "entries",
+    m.Ping: "entries",
     m.Close: "close",
     m.Closed: "close",
     m.Done: "close",

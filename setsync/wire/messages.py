@@ -204,6 +204,16 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """Initiator: from here on each side sends what is new to it, as it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Either, while live: I am still here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Initiator: that is all."""
 
@@ -230,6 +240,8 @@ Message = (
     | Sent
     | Close
     | Closed
+    | Live
+    | Ping
     | Done
 )
 
@@ -295,6 +307,8 @@ LAYOUTS: dict[type, Layout] = {
         limits.MAX_FRAME,
     ),
     AskNames: Layout(21, AskNames, record(_wants), limits.MAX_FRAME),
+    Live: Layout(23, Live, record()),
+    Ping: Layout(24, Ping, record()),
 }
 
 _BY_TYPE = {layout.type: (name, layout) for name, layout in LAYOUTS.items()}

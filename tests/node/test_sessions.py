@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -520,7 +521,7 @@ def test_a_connection_too_many_is_told_that_the_node_is_busy() -> None:
             opened(Side(_store()), NODES[1]) as other,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(listen, local, listeners, ended.append, 1)
+            nursery.start_soon(partial(listen, local, listeners, ended.append, most=1))
             first = Peer(await trio.open_tcp_stream("127.0.0.1", port))
             await first.say(HELLO)
             await first.hear_a(m.Hello)

@@ -18,6 +18,7 @@ PROTOCOL = """
 start         I Hello      greeted
 greeted       R Hello      ready
 ready         I Catalog    asked
+ready         I Live       live
 ready         I Done       ended
 asked         R Same       ready
 asked         R Listing    asked
@@ -48,6 +49,17 @@ transferring  I Sent       transferring
 transferring  R Sent       transferring
 transferring  I Close      closing
 closing       R Closed     ready
+live          I Entries    live
+live          I Piece      live
+live          I Packed     live
+live          I Committed  live
+live          I Ping       live
+live          R Entries    live
+live          R Piece      live
+live          R Packed     live
+live          R Committed  live
+live          R Ping       live
+live          I Done       ended
 """
 
 ALLOWED = {

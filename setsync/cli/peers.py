@@ -1,0 +1,162 @@
+"""`setsync peers`: whom this node knows, and who may talk to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from setsync.cli import common
+from setsync.cli.common import moment
+from setsync.cli.progress import size
+from setsync.errors import NoSuchPeerError
+from setsync.node.address import SCHEME, Address, parse_key
+from setsync.node.config import DataDirectory
+from setsync.node.live import PeerState
+from setsync.node.peers import Peer, Rule
+from setsync.node.states import read_states
+
+
+@click.group(short_help="Say who may talk to this node.", epilog="Example: setsync peers list")
+def peers() -> None:
+    """Say who may talk to this node, and where others are.
+
+    A node is its key. 'serve' talks to those that are listed here, unless --access says
+    otherwise; what is changed here holds from the next connection on.
+    """
+
+
+@peers.command(epilog="Example: setsync peers add setsync://KEY@example.org:7717 --name anna")
+@click.argument("node", metavar="ADDRESS|KEY")
+@click.option("--name", default="", help="What you call it; 'sync NAME' then finds it.")
+@common.data_option
+@common.json_option
+def add(node: str, name: str, data: Path, as_json: bool) -> None:
+    """List a node: it may talk to this one, and is remembered where it is."""
+    key = parse_key(node)
+    address = Address.parse(node) if node.startswith(SCHEME) else None
+    with DataDirectory.open(data).peers.changing() as book:
+        known = book.peers.get(key, Peer(key))
+        book.put(
+            replace(
+                known,
+                rule=Rule.ALLOWED,
+                name=name or known.name,
+                address=address or known.address,
+            )
+        )
+        told = book.peers[key]
+    _tell(told, as_json)
+
+
+@peers.command(epilog="Example: setsync peers allow KEY")
+@click.argument("node", metavar="ADDRESS|KEY")
+@common.data_option
+@common.json_option
+def allow(node: str, data: Path, as_json: bool) -> None:
+    """Let a node talk to this one again, or for the first time."""
+    _set_rule(node, Rule.ALLOWED, data, as_json)
+
+
+@peers.command(epilog="Example: setsync peers block KEY")
+@click.argument("node", metavar="ADDRESS|KEY")
+@common.data_option
+@common.json_option
+def block(node: str, data: Path, as_json: bool) -> None:
+    """Never talk to a node, whatever --access says."""
+    _set_rule(node, Rule.BLOCKED, data, as_json)
+
+
+def _set_rule(node: str, rule: Rule, data: Path, as_json: bool) -> None:
+    key = parse_key(node)
+    with DataDirectory.open(data).peers.changing() as book:
+        book.put(replace(book.peers.get(key, Peer(key)), rule=rule))
+        told = book.peers[key]
+    _tell(told, as_json)
+
+
+@peers.command(epilog="Example: setsync peers remove KEY")
+@click.argument("node", metavar="ADDRESS|KEY")
+@common.data_option
+@common.json_option
+def remove(node: str, data: Path, as_json: bool) -> None:
+    """Forget a node, and the places where it was trusted at first sight."""
+    key = parse_key(node)
+    with DataDirectory.open(data).peers.changing() as book:
+        if not book.remove(key):
+            raise NoSuchPeerError(f"No peer has the key {key.hex()}.")
+    if as_json:
+        common.print_json({"removed": key.hex()})
+    else:
+        common.say(f"Forgot {key.hex()}.")
+
+
+@peers.command("list", epilog="Example: setsync peers list --json")
+@common.data_option
+@common.json_option
+def list_(data: Path, as_json: bool) -> None:
+    """List the nodes that are known here, and how it stands with them.
+
+    How it stands is what the process that serves has written, at most some seconds ago.
+    """
+    directory = DataDirectory.open(data)
+    book, states = directory.peers.read(), read_states(directory.states_path)
+    if as_json:
+        common.print_json(
+            {
+                "peers": [_as_json(peer) for _, peer in sorted(book.peers.items())],
+                "pins": {place: key.hex() for place, key in sorted(book.pins.items())},
+                "states": {key: asdict(state) for key, state in sorted(states.items())},
+            }
+        )
+        return
+    rows = [_row(peer) for _, peer in sorted(book.peers.items())]
+    rows += [
+        (key.hex(), "trusted at first sight", "", place) for place, key in sorted(book.pins.items())
+    ]
+    if rows:
+        common.print_columns([("KEY", "RULE", "NAME", "ADDRESS"), *rows])
+    else:
+        common.say("No peer is known here. 'setsync peers add ADDRESS' lists one.")
+    if states:
+        click.echo("")
+        common.print_columns([_STATE_TITLES, *(_state_row(*one) for one in states.items())])
+
+
+_STATE_TITLES = ("PEER", "STATE", "SINCE", "LAST OK", "SENT", "GOT", "BYTES OUT", "BYTES IN", "")
+
+
+def _state_row(key: str, state: PeerState) -> tuple[str, ...]:
+    return (
+        key[:16],
+        state.phase.value,
+        moment(state.since),
+        moment(state.last_ok) if state.last_ok else "never",
+        f"{state.entries_sent:,}",
+        f"{state.entries_received:,}",
+        size(state.bytes_sent),
+        size(state.bytes_received),
+        state.last_error,
+    )
+
+
+def _row(peer: Peer) -> tuple[str, str, str, str]:
+    place = peer.address.place if peer.address is not None else ""
+    return peer.key.hex(), peer.rule.value, peer.name, place
+
+
+def _tell(peer: Peer, as_json: bool) -> None:
+    if as_json:
+        common.print_json(_as_json(peer))
+    else:
+        common.print_columns([_row(peer)])
+
+
+def _as_json(peer: Peer) -> dict[str, object]:
+    return {
+        "key": peer.key.hex(),
+        "rule": peer.rule.value,
+        "name": peer.name,
+        "address": str(peer.address) if peer.address is not None else None,
+    }

@@ -1,0 +1,155 @@
+"""The secure channel: TLS 1.3 on both sides, and the other side's key.
+
+Each side proves in the handshake that it holds the key in its certificate, bound to this very
+connection; who issued the certificate says nothing (`identity`). What OpenSSL does not check is
+checked here before a single byte of ours goes out or of theirs is looked at: that the key is
+an Ed25519 point that libsodium accepts too, and that it is one we want to talk to.
+
+In TLS 1.3 the dialler has finished before the listener has judged it. So "connected" means that
+the first answer came, and reasons for a refusal are told inside the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import trio
+
+from setsync.errors import (
+    PeerError,
+    PeerGoneError,
+    PeerIdentityError,
+    PeerTimeoutError,
+)
+from setsync.limits import HELLO_TIMEOUT, MAX_CERTIFICATE
+from setsync.model.keys import is_valid_point
+from setsync.node.identity import Identity, issuer
+
+PROTOCOL = "setsync/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A connected stream, and the key of who is on the other side: 32 bytes."""
+
+    stream: trio.abc.Stream
+    peer: bytes
+
+
+async def dial(stream: trio.abc.Stream, me: Identity, expected: bytes | None = None) -> Channel:
+    """The dialler's half. `expected` is the key that has to be on the other side.
+
+    Raises PeerIdentityError (it is somebody else), PeerError, PeerTimeoutError, PeerGoneError;
+    the stream is closed then.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, me)
+    channel = await _handshake(trio.SSLStream(stream, context, https_compatible=False))
+    if expected is not None and channel.peer != expected:
+        await trio.aclose_forcefully(channel.stream)
+        raise PeerIdentityError(
+            f"The node there has the key {channel.peer.hex()}, and {expected.hex()} was expected."
+        )
+    return channel
+
+
+async def accept(stream: trio.abc.Stream, me: Identity) -> Channel:
+    """The listener's half. Raises as `dial`."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, me)
+    secured = trio.SSLStream(stream, context, server_side=True, https_compatible=False)
+    return await _handshake(secured)
+
+
+async def _handshake(stream: trio.SSLStream[trio.abc.Stream]) -> Channel:
+    """All of it has one deadline: a peer that sends a byte a second gets no longer."""
+    try:
+        with trio.fail_after(HELLO_TIMEOUT):
+            await stream.do_handshake()
+        return Channel(stream, _peer_key(stream))
+    except trio.TooSlowError as error:
+        await trio.aclose_forcefully(stream)
+        raise PeerTimeoutError(
+            f"The secure channel was not there after {HELLO_TIMEOUT:.0f} s."
+        ) from error
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(stream)
+        raise _what_went_wrong(error) from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
+def _what_went_wrong(error: trio.BrokenResourceError) -> PeerError:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return PeerIdentityError(
+            f"The other side's certificate is none of a node's: {cause.verify_message}."
+        )
+    if isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError):
+        return PeerGoneError("The other side closed the connection during the handshake.")
+    reason = (cause.reason or "unknown").replace("_", " ").lower()
+    return PeerError(f"There is no secure channel to the other side: {reason}.")
+
+
+def _peer_key(stream: trio.SSLStream[trio.abc.Stream]) -> bytes:
+    """The key that the other side has proven to hold. Raises PeerIdentityError."""
+
+    if stream.version() != "TLSv1.3" or stream.selected_alpn_protocol() != PROTOCOL:
+        raise PeerIdentityError("The other side speaks TLS, and not a node's protocol over it.")
+    return key_in(stream.getpeercert(binary_form=True) or b"")
+
+
+def key_in(certificate: bytes) -> bytes:
+    """The key in a node's certificate (DER), 32 bytes. Raises PeerIdentityError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if not certificate or len(certificate) > MAX_CERTIFICATE:
+        raise PeerIdentityError("The other side showed no certificate of a node.")
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except ValueError as error:
+        raise PeerIdentityError("The other side's certificate cannot be read.") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise PeerIdentityError("The other side's key is not an Ed25519 key.")
+    public = key.public_bytes_raw()
+    # OpenSSL takes keys of small order, under which anybody can sign; libsodium refuses them.
+    if not is_valid_point(public):
+        raise PeerIdentityError(f"The other side's key {public.hex()} is not a sound one.")
+    return public
+
+
+def _context(protocol: int, me: Identity) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    if protocol == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0
+    context.set_alpn_protocols([PROTOCOL])
+    context.load_verify_locations(cadata=issuer().decode("ascii"))
+    with _as_file(me.certificate + me.key) as path:
+        context.load_cert_chain(path)
+    return context
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A name for bytes that OpenSSL wants to read from a file. On Linux no disk sees them."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, content)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile() as file:  # made with mode 0600
+        file.write(content)
+        file.flush()
+        yield file.name

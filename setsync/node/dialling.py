@@ -1,0 +1,90 @@
+"""Dialling another node: whom an operator means, and whether that is who answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from setsync.errors import PeerIdentityError, UsageError
+from setsync.model.keys import SecretKey
+from setsync.node.address import SCHEME, Address
+from setsync.node.client import Options, run_initiator
+from setsync.node.identity import Identity
+from setsync.node.local import Local
+from setsync.node.node import connect, connect_securely
+from setsync.node.peers import PeersFile
+from setsync.node.progress import OnProgress, ignore
+from setsync.node.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to dial; `pins` says that whoever answers is to be remembered."""
+
+    address: Address
+    pins: bool = False
+
+
+@dataclass
+class Dialler:
+    """Dials for one node."""
+
+    secret: SecretKey = field(repr=False)
+    peers: PeersFile
+    plain: bool = False
+    _identity: Identity | None = field(default=None, init=False, repr=False)
+
+    def find(self, text: str, *, trust_first: bool = False) -> Target:
+        """What an operator means by an address or by a peer's name.
+
+        Raises UsageError for one that says nothing of who should be there.
+        """
+        if self.plain:
+            address = Address.parse(text)
+            if address.key is not None:
+                raise UsageError("An address with a key has nobody to prove it with --plain.")
+            return Target(address)
+        book = self.peers.read()
+        named = [peer for peer in book.peers.values() if peer.name and peer.name == text]
+        if not text.startswith(SCHEME) and named:
+            if len(named) > 1 or named[0].address is None:
+                raise UsageError(f"{len(named)} peers are named {text!r}, or it has no address.")
+            return Target(named[0].address)
+        address = Address.parse(text)
+        if address.key is None:
+            pin = book.pins.get(address.place)
+            if pin is None and not trust_first:
+                raise UsageError(
+                    f"{text} does not say whose key is there. Ask its operator for the address "
+                    "that begins with setsync://, or trust what is there now with --trust-first."
+                )
+            return Target(replace(address, key=pin), pins=pin is None)
+        return Target(address)
+
+    async def session(
+        self,
+        target: Target,
+        local: Local,
+        options: Options,
+        on_progress: OnProgress = ignore,
+        report: Report | None = None,
+    ) -> Report:
+        """One session with whoever is meant. Raises PeerError and its kinds, StoreError."""
+        address = target.address
+        if self.plain:
+            stream = await connect(address.host, address.port)
+            return await run_initiator(stream, local, options, on_progress, report)
+        channel = await connect_securely(address, self.identity())
+        if channel.peer == self.secret.public:
+            raise PeerIdentityError(f"{address.place} is this node itself.")
+        if target.pins:
+            with self.peers.changing() as book:
+                book.pins[address.place] = channel.peer
+        return await run_initiator(
+            channel.stream, local, options, on_progress, report, peer=channel.peer
+        )
+
+    def identity(self) -> Identity:
+        """This node's certificate, made when it is needed first."""
+        if self._identity is None:
+            self._identity = Identity.of(self.secret)
+        return self._identity
