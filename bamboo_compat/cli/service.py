@@ -1,0 +1,174 @@
+"""`setsync serve --log-heights`: answering Bamboo servers beside setsync's own nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bamboo_compat.core.profiles import PROFILES
+from setsync.cli import common
+from setsync.errors import ListenError, SetsyncError, UsageError
+from setsync.limits import MAX_CONNECTIONS
+from setsync.node.address import join_address, split_address
+from setsync.node.node import check_loopback
+
+if TYPE_CHECKING:
+    import trio
+
+    from bamboo_compat.replication.report import Report, Tally
+    from setsync.cli.services import Running
+    from setsync.node.local import Local
+
+# Of the places where logs part, so many are told of each session.
+_SHOWN = 3
+
+
+class LogHeightsListenError(ListenError):
+    """Choose another port with --log-heights HOST:PORT (0 picks a free one), or stop what
+    uses it."""
+
+
+class LogHeights:
+    """See `setsync.cli.services.Service`."""
+
+    def options(self) -> Sequence[click.Option]:
+        """All begin with the same words."""
+        return (
+            click.Option(
+                ["--log-heights"],
+                metavar="HOST:PORT",
+                help="Also answer Bamboo servers, which replicate by log heights.",
+            ),
+            click.Option(
+                ["--log-heights-profile"],
+                type=click.Choice(list(PROFILES)),
+                help="Their meaning of log ids and schemas.  [default: aquadoggo]",
+            ),
+            click.Option(
+                ["--log-heights-schema", "log_heights_schemas"],
+                multiple=True,
+                metavar="ID",
+                help="Only logs of this schema, also where none is here yet; by default all that "
+                "are here, and the system's. Repeatable.",
+            ),
+        )
+
+    def asked_for(self, values: Mapping[str, Any]) -> Running | None:
+        """A listener, if there is an address to listen on."""
+        address, profile, schemas = (values[name] for name in _NAMES)
+        if address is None:
+            if profile is not None or schemas:
+                raise UsageError("--log-heights HOST:PORT says where to answer Bamboo servers.")
+            return None
+        return _Listener(*split_address(address), profile or "aquadoggo", tuple(schemas))
+
+
+LOG_HEIGHTS = LogHeights()
+_NAMES = ("log_heights", "log_heights_profile", "log_heights_schemas")
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """What was asked for. Called, it runs."""
+
+    host: str
+    port: int
+    profile: str
+    schemas: tuple[str, ...]
+
+    async def __call__(self, local: Local, *, task_status: trio.TaskStatus[None]) -> None:
+        """Answer until cancelled. Raises UsageError, ListenError."""
+        import trio
+
+        listeners = await self._listen()
+        shown = [join_address(*each.socket.getsockname()[:2]) for each in listeners]
+        common.say(f"Listening for log heights on {', '.join(shown)}.")
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            sessions = _Sessions(local, self.profile, self.schemas)
+            await trio.serve_listeners(sessions.handle, listeners, handler_nursery=nursery)
+
+    async def _listen(self) -> list[trio.SocketListener]:
+        import trio
+
+        await check_loopback(self.host)
+        try:
+            return list(await trio.open_tcp_listeners(self.port, host=self.host))
+        except OSError as error:
+            where, why = join_address(self.host, self.port), error.strerror or str(error)
+            raise LogHeightsListenError(f"{where} cannot be listened on: {why}.") from error
+
+
+class _Sessions:
+    """Connections, each of its own: what ends one leaves the others alone."""
+
+    def __init__(self, local: Local, profile: str, schemas: Sequence[str]) -> None:
+        self._local = local
+        self._profile = PROFILES[profile]
+        self._schemas = schemas
+        self._running = 0
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        """One connection, told of when it is over. One too many is closed unheard: the
+        protocol has no word for it."""
+        from bamboo_compat.replication.report import Tally
+
+        tally = Tally()
+        how = "cancelled"
+        self._running += 1
+        try:
+            if self._running > MAX_CONNECTIONS:
+                how = "failed: It was one connection too many"
+                await stream.aclose()
+                return
+            await self._replicate(stream, tally)
+            how = "done"
+        except SetsyncError as error:
+            how = f"failed: {error.message.rstrip('.')}"
+        except Exception as error:  # a defect of ours must not take the other sessions down
+            how = f"failed: A defect of setsync, please report it: {error!r}"
+        finally:
+            self._running -= 1
+            common.say(f"Log heights session {how}; {_told(tally.report())}.")
+
+    async def _replicate(self, stream: trio.abc.Stream, tally: Tally) -> None:
+        from bamboo_compat.replication.index_source import IndexSource
+        from bamboo_compat.replication.run import replicate
+        from bamboo_compat.replication.table import Role
+        from setsync.store.contract import Origin
+
+        began = self._local.clock()
+        make = partial(
+            IndexSource,
+            self._local.store,
+            self._profile,
+            max_payload=self._local.max_payload,
+            origin=Origin(began),
+            only=self._schemas,
+            wants=self._local.wants,
+        )
+        await replicate(
+            stream,
+            await self._local.offload(make),
+            role=Role.RESPONDER,
+            now=began // 1000,
+            offload=self._local.offload,
+            tally=tally,
+        )
+
+
+def _told(report: Report) -> str:
+    """What became of a session, in one line."""
+    from bamboo_compat.cli.replicate import came_of, place_of
+    from setsync.cli.progress import size
+
+    parts = [came_of(report)]
+    if report.refusals:
+        parts[0] += f" ({report.refused[0][0].rstrip('.')})"
+    parts[0] += f" ({size(report.bytes_out)} out, {size(report.bytes_in)} in)"
+    parts += [f"not ours: {place_of(one)}" for one in report.divergences[:_SHOWN]]
+    return "; ".join(parts)
