@@ -2,6 +2,7 @@
 
     python -m benchmarks.bandwidth                 the whole grid, the better part of an hour
     python -m benchmarks.bandwidth --quick         10 k entries, within two minutes
+    python -m benchmarks.bandwidth --logs          sets made of logs: setsync and log heights
     python -m benchmarks.bandwidth --targets       the figures to reach, 10 seeds
     python -m benchmarks.bandwidth --quick --rtt 100ms --rate 10mbit
 
@@ -32,7 +33,7 @@ from benchmarks.results import Result, averaged, environment, read, show, write
 from benchmarks.workload import parse_count
 from setsync.bench.link import Link, parse_duration, parse_rate
 
-OTHERS = {"nostr": grid.nostr, "iroh": grid.iroh}
+OTHERS = {"nostr": grid.nostr, "iroh": grid.iroh, "logs": grid.logs}
 TARGET_SEEDS = 10
 CPU_DIFFERENCE = 200
 
@@ -63,12 +64,13 @@ def run_targets(seeds: int, cache: Path) -> Iterator[Result]:
 
 
 def draw(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Both pictures: reconciling bytes per difference, and CPU of the whole exchange.
+    """Reconciling bytes per difference, CPU of the whole exchange, and bytes on logs: of these
+    three pictures those for which there are results.
 
     One series a system, of the same look in both. Of ours the dry runs give the bytes and the
     full ones the CPU; the others reconcile the same bytes either way.
     """
-    even = [row for row in results if not _has_shape(row)]
+    even = [row for row in results if not _has_shape(row) and not grid.is_of_logs(row)]
     found = [_named(row) for row in even if _is_for_bytes(row)]
     spent = [_named(row) for row in even if "full" in row.variant]
     looks = plots.styles(map(plots.label, [*found, *spent]))
@@ -78,6 +80,9 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
     if any(row.cpu and row.d for row in spent):
         d = CPU_DIFFERENCE if any(row.d == CPU_DIFFERENCE for row in spent) else None
         paths += plots.draw_cpu(spent, folder / "cpu", d=d, looks=looks)
+    on_logs = [_by_shape(row) for row in results if _is_unforked(row)]
+    if any(row.d for row in on_logs):
+        paths += plots.draw_logs(on_logs, folder / "logs")
     return paths
 
 
@@ -93,6 +98,17 @@ def _is_for_bytes(row: Result) -> bool:
 
 def _has_shape(row: Result) -> bool:
     return any(name in row.variant for name, _ in grid.SHAPES)
+
+
+def _is_unforked(row: Result) -> bool:
+    return grid.is_of_logs(row) and "full" in row.variant and "forked" not in row.variant
+
+
+def _by_shape(row: Result) -> Result:
+    """A record whose label is its system, and how many logs there are of how many entries."""
+    shape = row.variant.rpartition("logs ")[2].replace(",", "")
+    authors, logs, entries = map(int, shape.split(" x "))
+    return replace(row, variant=f"{authors * logs:,} logs of {entries:,}")
 
 
 def _named(row: Result) -> Result:
@@ -117,11 +133,21 @@ def main(argv: list[str] | None = None) -> int:
         found = targets.verdicts(results)
         show_verdicts(found)
         return 0
-    show(averaged(results), title="To find and settle a difference", notes=False)
+    show_all(results)
     if options.plots is not None:
         for path in draw(results, options.plots):
             say(f"wrote {path}")
     return 0
+
+
+def show_all(results: Sequence[Result]) -> None:
+    """Print the tables: sets as such, and those made of logs in the order measured."""
+    of_logs = [row for row in results if grid.is_of_logs(row)]
+    others = [row for row in results if not grid.is_of_logs(row)]
+    if others or not of_logs:
+        show(averaged(others), title="To find and settle a difference", notes=False)
+    if of_logs:
+        show(of_logs, title="Sets made of logs")
 
 
 def show_verdicts(found: Sequence[targets.Verdict]) -> None:
@@ -137,7 +163,8 @@ def _measure(options: argparse.Namespace, cache: Path) -> list[Result]:
     if options.targets:
         coming = run_targets(options.seeds or TARGET_SEEDS, cache)
     else:
-        coming = run(_plan(options), options.systems, cache)
+        systems = ["logs"] if options.logs else options.systems
+        coming = run(_plan(options), systems, cache)
     results: list[Result] = []
     for result in coming:
         results.append(result)
@@ -149,11 +176,14 @@ def _measure(options: argparse.Namespace, cache: Path) -> list[Result]:
 def _plan(options: argparse.Namespace) -> grid.Plan:
     plan = grid.QUICK if options.quick else grid.Plan()
     link = Link(options.rtt, options.rate)
+    has_size = bool(options.n or options.d)
     return replace(
         plan,
         numbers=options.n or plan.numbers,
         differences=options.d or plan.differences,
-        shapes=() if options.n or options.d else plan.shapes,
+        shapes=() if has_size else plan.shapes,
+        # Logs have sizes of their own.
+        logs=() if has_size and not options.logs else plan.logs,
         seeds=options.seeds or 1,
         link=None if link.is_plain else link,
     )
@@ -174,6 +204,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     systems = ["setsync", *OTHERS]
     parser.add_argument("--quick", action="store_true", help="10 k entries, two minutes")
+    parser.add_argument("--logs", action="store_true", help="only sets made of logs")
     parser.add_argument("--targets", action="store_true", help="the figures to reach, pass or miss")
     parser.add_argument("--n", type=parse_count, nargs="+", help="common entries")
     parser.add_argument("--d", type=parse_count, nargs="+", help="differing entries")

@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import peer_nostr, stores
+from benchmarks import logs as log_cases
+from benchmarks import peer_heights, peer_nostr, stores
+from benchmarks.log_stores import LogCache
+from benchmarks.logs import LogWorkload
 from benchmarks.peer_setsync import running
 from benchmarks.results import Result, read
 from benchmarks.workers import PeerError, WorkerError
@@ -34,6 +37,9 @@ MOST_IROH = 100_000
 MOST_RECENT = 100_000
 IROH_SECONDS = 3_600.0
 
+# Between what was done and the shape of the logs.
+_ON_LOGS = ", logs "
+
 Say = Callable[[str], None]
 
 
@@ -45,6 +51,7 @@ class Plan:
     differences: Sequence[int] = DIFFERENCES
     shapes: Sequence[tuple[str, tuple[int, int, int]]] = SHAPES
     most_recent: int = MOST_RECENT
+    logs: Sequence[LogWorkload] = log_cases.CASES
     seeds: int = 1
     link: Link | None = None
 
@@ -60,7 +67,9 @@ class Plan:
             yield name, Workload(*sides)
 
 
-QUICK = Plan(QUICK_NUMBERS, QUICK_DIFFERENCES, QUICK_SHAPES, most_recent=0)
+QUICK = Plan(
+    QUICK_NUMBERS, QUICK_DIFFERENCES, QUICK_SHAPES, most_recent=0, logs=log_cases.QUICK_CASES
+)
 
 
 # --- setsync -------------------------------------------------------------------------------------
@@ -118,6 +127,32 @@ def _whole(pair: stores.Pair, plan: Plan) -> Iterator[Result]:
     for variant in ("setsync", "rbsr"):
         with pair.copy() as copy, running(copy) as nodes:
             yield nodes.session(variant, dry_run=False, link=plan.link)
+
+
+# --- sets made of logs ---------------------------------------------------------------------------
+
+
+def logs(plan: Plan, cache: Path, say: Say) -> Iterator[Result]:
+    """setsync and log heights on the same logs: a dry run of ours, and both whole exchanges."""
+    for work in plan.logs:
+        say(f"setsync and log heights, {work.name}, {work.new:,} new")
+        with LogCache(cache).pair(work) as pair:
+            with peer_heights.running(pair) as nodes:
+                found = [nodes.session("setsync", link=plan.link)]
+            with pair.copy() as copy:
+                found.append(peer_heights.measure_setsync(copy, work, plan.link))
+            # What a variant says of the line is the same for both.
+            variant = found[-1].variant
+            with pair.copy() as copy:
+                by_heights = peer_heights.measure_heights(copy, work, plan.link)
+        found.append(replace(by_heights, variant=variant))
+        for result in found:
+            yield replace(result, variant=f"{result.variant}{_ON_LOGS}{work.name}")
+
+
+def is_of_logs(row: Result) -> bool:
+    """Whether a result is one of `logs`."""
+    return _ON_LOGS in row.variant
 
 
 # --- the others ----------------------------------------------------------------------------------

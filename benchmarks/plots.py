@@ -1,4 +1,4 @@
-"""Two pictures from result records: bytes per difference against d, and CPU against n.
+"""Pictures from result records: bytes per difference against d, CPU against n, bytes on logs.
 
     python -m benchmarks.plots results.json --out docs/benchmarks
 
@@ -78,6 +78,12 @@ def cpu_against_n(results: Iterable[Result], d: int) -> Series:
     """Per label the points (n, CPU seconds of both sides) at a difference of d."""
     chosen = (result for result in results if result.d == d and result.n > 0)
     return _series(chosen, lambda r: (r.n, r.cpu))
+
+
+def besides_against_d(results: Iterable[Result]) -> Series:
+    """Per label the points (d, all bytes but those of entries)."""
+    chosen = (result for result in results if result.d > 0)
+    return _series(chosen, lambda r: (r.d, r.besides_entries))
 
 
 def _series(
@@ -165,6 +171,18 @@ def draw_cpu(
     )
     looks = looks or styles(map(label, results))
     return _draw(cpu_against_n(results, differing), axes, looks, stem, None)
+
+
+def draw_logs(results: Sequence[Result], stem: Path) -> list[Path]:
+    """All bytes but those of entries against new entries, on sets made of logs, log-log."""
+    common = busiest(r.n for r in results if r.besides_entries)
+    axes = Axes(
+        f"New entries at the ends of logs with {count(common)} common entries",
+        "new entries, all on one side",
+        "bytes on the wire besides the entries",
+    )
+    looks = styles(map(label, results))
+    return _draw(besides_against_d(results), axes, looks, stem, None)
 
 
 def _draw(

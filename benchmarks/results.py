@@ -51,6 +51,10 @@ class Result:
     peak_rss_*            peak resident memory of each side's process, mapped database included
     note                  what else a reader should know
     seed                  of the entries
+    moved                 entries that arrived where they were not, both sides together
+    moved_again           entries that one more run between the same stores moved
+    left_behind           entries of forks' second branches that still only one side holds
+    left_logs             in how many logs these are
     """
 
     system: str
@@ -72,11 +76,21 @@ class Result:
     handshake_bytes: int | None = None
     close_bytes: int | None = None
     seed: int = 1
+    moved: int | None = None
+    moved_again: int | None = None
+    left_behind: int | None = None
+    left_logs: int | None = None
 
     @property
     def total_bytes(self) -> int | None:
         """Payload in both directions."""
         return _sum(self.bytes_up, self.bytes_down)
+
+    @property
+    def besides_entries(self) -> int | None:
+        """Everything in both directions but the entries: greetings and farewells included."""
+        total = self.total_bytes
+        return None if total is None or self.entry_bytes is None else total - self.entry_bytes
 
     @property
     def cpu(self) -> float | None:
@@ -176,21 +190,38 @@ NUMBER_COLUMNS = (
     "wall s",
     "peak RSS",
 )
+# Only where there is something to say in them: for sets made of logs.
+LOG_COLUMNS = ("besides", "moved", "again", "left")
 NARROWEST = 170
+WITH_LOGS = 240
 
 
 def table(results: Sequence[Result], title: str = "") -> Table:
     """A table of all results, in the order given, with a rule where n or d changes."""
+    has_logs = _has_logs(results)
     caption = "bytes are TCP (or UDP) payload; CPU and memory are initiator + responder"
     grid = Table(title=title or None, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     for name in TEXT_COLUMNS:
         grid.add_column(name, no_wrap=True)
-    for name in NUMBER_COLUMNS:
+    for name in (*NUMBER_COLUMNS, *(LOG_COLUMNS if has_logs else ())):
         grid.add_column(name, justify="right", no_wrap=True)
     for here, after in zip(results, [*results[1:], None], strict=True):
         ends = after is not None and (after.n, after.d) != (here.n, here.d)
-        grid.add_row(*cells(here), end_section=ends)
+        grid.add_row(*cells(here), *(log_cells(here) if has_logs else ()), end_section=ends)
     return grid
+
+
+def _has_logs(results: Sequence[Result]) -> bool:
+    return any(result.moved is not None for result in results)
+
+
+def log_cells(result: Result) -> list[str]:
+    """The texts of LOG_COLUMNS; what is left behind with the number of logs it is in."""
+    left = number(result.left_behind, ",d")
+    if result.left_behind:
+        left += f" in {number(result.left_logs, ',d')}"
+    moved = (number(value, ",d") for value in (result.moved, result.moved_again))
+    return [size(result.besides_entries), *moved, left]
 
 
 def cells(result: Result) -> list[str]:
@@ -245,7 +276,7 @@ def show(
     notes: bool = True,
 ) -> None:
     """Print the table, and the notes below it."""
-    screen = console or _console()
+    screen = console or _console(WITH_LOGS if _has_logs(results) else NARROWEST)
     screen.print(table(results, title))
     for result in results:
         if result.note and notes:
@@ -253,10 +284,10 @@ def show(
             screen.print(f"[dim]{where}:[/dim] {result.note}", highlight=False)
 
 
-def _console() -> Console:
+def _console(narrowest: int) -> Console:
     """The terminal, or when piped into a file a width that holds every column."""
     screen = Console()
-    return screen if screen.is_terminal else Console(width=NARROWEST)
+    return screen if screen.is_terminal else Console(width=narrowest)
 
 
 def main(argv: list[str] | None = None) -> int:
