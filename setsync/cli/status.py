@@ -12,18 +12,34 @@ from setsync.reconcile.digest import Summary
 
 
 @click.command()
+@click.option(
+    "--against",
+    metavar="ADDRESS|NAME",
+    help="Ask another node instead: which collections are not the same here and there?",
+)
+@click.option("--trust-first", is_flag=True, help="As of 'sync'.")
+@click.option("--plain", is_flag=True, help="As of 'sync'.")
 @data_option
 @json_option
-def status(data: Path, as_json: bool) -> None:
+def status(
+    against: str | None, trust_first: bool, plain: bool, data: Path, as_json: bool
+) -> int | None:
     """Show who this node is, what it holds and what that takes on the disk.
 
-    Equal digests mean equal sets: compare them with another node's.
+    Equal digests mean equal sets: compare them with another node's, or let --against do it,
+    which takes one round trip and moves nothing. It exits 0 if all is the same, 9 if not.
 
     \b
-    Example:
+    Examples:
       setsync status --data ~/notes
+      setsync status --against setsync://KEY@example.org:7717
     """
     from setsync.node.config import FORMAT_VERSION
+
+    if against is not None:
+        from setsync.cli.against import compare  # the network's machinery is slow to load
+
+        return compare(against, data, trust_first=trust_first, plain=plain, as_json=as_json)
 
     with opened(data) as (directory, store):
         with store.snapshot() as snapshot:
@@ -51,6 +67,7 @@ def status(data: Path, as_json: bool) -> None:
         )
     else:
         _print(found, collections)
+    return None
 
 
 def _print(found: dict[str, object], collections: Sequence[tuple[str, Summary]]) -> None:

@@ -44,7 +44,8 @@ _WANTS_BYTES = 256 * limits.KIB
 class Options:
     """What a session is for. `list_ids` fills the report's lists (and wants `dry_run`);
     without `sketches` only splits and lists are used, to measure what they would cost.
-    `live`: stay for so many seconds after the sets are equal, and send what is new."""
+    `live`: stay for so many seconds after the sets are equal, and send what is new.
+    `peek`: only say which collections differ, in one round trip."""
 
     interests: tuple[Pattern, ...] = (Pattern(EVERYTHING),)
     direction: int = m.BOTH
@@ -52,6 +53,7 @@ class Options:
     list_ids: bool = False
     sketches: bool = True
     live: float | None = None
+    peek: bool = False
 
 
 async def run_initiator(
@@ -162,6 +164,8 @@ class _Initiating:
             now = await self._catalogue(turn)
             if now is None:
                 return True
+            if self._options.peek:
+                return False
             await self._compare(now)
             found = now.difference.count_here + now.difference.count_there
             if not turn or self._options.dry_run:
@@ -230,10 +234,14 @@ class _Initiating:
         mine = {name: (count, label) for name, count, label in catalogue.listing(key)}
         now = _Pass(turn, key, [name for name, _, _ in theirs])
         self._initiator = self._new_initiator(key, turn)
+        differing = self._report.differing if not turn else []
         for number, (name, count, label) in enumerate(theirs):
-            if mine.pop(name, None) != (count, label):
+            ours = mine.pop(name, None)
+            if ours != (count, label):
                 self._initiator.open(number, count)
+                differing.append((name, ours[0] if ours is not None else 0, count))
         for name, (count, _) in mine.items():
+            differing.append((name, count, 0))
             self._initiator.difference.push.append((Range(len(now.names), ""), count))
             now.names.append(name)
         return now

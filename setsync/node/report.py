@@ -16,6 +16,7 @@ class Report:
     `missing_here` and `missing_there` are the entries that one side had and the other
     lacked when they were first compared; `newer` those that came after the session began
     and still differ at its end. `before` and `after` are this side's collections.
+    `differing`: name, count here and count there of those that differed at first.
     """
 
     state: str = "failed"
@@ -33,6 +34,7 @@ class Report:
     after: dict[str, Summary] = field(default_factory=dict)
     ids_here: list[tuple[str, bytes]] = field(default_factory=list)
     ids_there: list[tuple[str, bytes]] = field(default_factory=list)
+    differing: list[tuple[str, int, int]] = field(default_factory=list)
 
     def count_sent(self, count: int) -> None:
         """So many more entries went out."""

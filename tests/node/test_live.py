@@ -26,7 +26,7 @@ from setsync.node.server import Served, run_responder
 from setsync.store.memory import MemoryStore
 from setsync.wire import messages as m
 from tests.helpers import entries
-from tests.node.ends import members, simulate
+from tests.node.ends import meet, members, simulate
 
 
 @dataclass
@@ -253,3 +253,18 @@ def test_states_are_told_as_they_change() -> None:
     simulate(main)
     assert (Phase.CATCHING_UP, "") in told
     assert (Phase.LIVE, "") in told
+
+
+def test_one_round_trip_says_whether_two_nodes_are_the_same_and_where_not() -> None:
+    async def main() -> None:
+        a, b = MemoryStore(), MemoryStore()
+        a.add_many([*entries(5), *entries(2, "here")])
+        b.add_many([*entries(7), *entries(3, "there")])
+        met = await meet(a, b, Options(peek=True))
+        assert met.report.differing == [("notes", 5, 7), ("there", 0, 3), ("here", 2, 0)]
+        assert (met.report.in_sync, met.report.round_trips) == (False, 1)
+        assert len(members(a)) == 7
+        met = await meet(a, a, Options(peek=True))
+        assert (met.report.in_sync, met.report.round_trips) == (True, 1)
+
+    simulate(main)

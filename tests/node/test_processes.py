@@ -15,6 +15,7 @@ import pytest
 from setsync.errors import Abort
 from setsync.model.entry import make_entry
 from setsync.wire import messages as m
+from tests.cli.running import validate
 from tests.helpers import MIDNIGHT, entries, keys, withheld
 from tests.node.processes import (
     Line,
@@ -27,8 +28,6 @@ from tests.node.processes import (
     roots,
     run,
 )
-
-SCHEMAS = Path(__file__).parents[2] / "docs" / "json"
 
 
 @pytest.fixture
@@ -112,6 +111,27 @@ def test_diff_and_a_dry_run_tell_and_move_nothing(here: Path, there: Path) -> No
     assert not dry.json["in_sync"]
     assert len(human.stdout.splitlines()) == 20
     assert (contents(here), contents(there)) == before
+
+
+def test_status_against_another_node_says_what_differs_in_one_round_trip(
+    here: Path, there: Path
+) -> None:
+    with Serving(there) as server:
+        words = ("status", "--against", server.address, "--plain", "--data", here)
+        done = run(*words, "--json")
+        assert done.code == 9
+        validate(done.json, "status-against")
+        assert (done.json["up_to_date"], done.json["round_trips"]) == (False, 1)
+        assert {
+            row["collection"]: (row["here"], row["there"]) for row in done.json["differing"]
+        } == {
+            "notes": (40, 35),
+            "notes/é": (0, 3),
+            "system/keys": (2, 0),
+        }
+        assert "'setsync sync' makes it so" in run(*words).stderr
+        assert run("sync", server.address, "--plain", "--data", here).code == 0
+        assert run(*words).code == 0
 
 
 def test_only_what_both_want_is_synchronised(here: Path, there: Path) -> None:
