@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -244,8 +245,11 @@ class Environment:
         disk when this returns."""
         with self._guarded(target), self._reading():
             self._env.copy(str(target), compact=compact)
-            for path in (target / DATA_FILE, target):
-                sync_to_disk(path)
+            try:
+                for path in (target / DATA_FILE, target):
+                    sync_to_disk(path)
+            except OSError as error:
+                raise StoreError(f"{target} cannot be synced: {error.strerror}.") from error
 
     def check_readers(self) -> int:
         """Give back the reader slots of processes that died; how many there were."""
@@ -333,12 +337,40 @@ def verify_file(store: Path) -> None:
     path = store / DATA_FILE
     if not path.exists() or not path.stat().st_size:
         return
-    try:
-        findings: list[str] = lmdb.verify.verify(str(path))  # type: ignore[no-untyped-call]
-    except lmdb.verify.VerifyError as error:
-        findings = [str(error)]
+    findings = _verify_metadata(path)
+    if not findings:
+        try:
+            findings = lmdb.verify.verify(str(path))  # type: ignore[no-untyped-call]
+        except lmdb.verify.VerifyError as error:
+            findings = [str(error)]
     if findings:
         raise DamagedStoreError(
             f"{path} was not closed in order and is damaged: {findings[0]}"
             + (f" (and {len(findings) - 1} more findings)." if len(findings) > 1 else ".")
         )
+
+
+# Of a page of metadata (LMDB 0.9, mdb.c: MDB_page, MDB_meta, MDB_db): the page's size is the
+# table of free pages' padding; its flags are always MDB_INTEGERKEY; then the transaction.
+_PAGE_SIZE = struct.Struct("=40xI")
+_METADATA = struct.Struct("=44xH98xQ")
+_INTEGER_KEY = 0x08
+
+
+def _verify_metadata(path: Path) -> list[str]:
+    """What LMDB trusts and `lmdb.verify` does not look at: a flag that would take the process
+    down, and that the two pages of metadata are of neighbouring transactions."""
+    with path.open("rb") as file:
+        first = file.read(_METADATA.size)
+        if len(first) < _METADATA.size:
+            return ["it ends within its first page"]
+        file.seek(_PAGE_SIZE.unpack_from(first)[0])
+        second = file.read(_METADATA.size)
+    if len(second) < _METADATA.size:
+        return ["it ends within its second page"]
+    flags, transactions = zip(_METADATA.unpack(first), _METADATA.unpack(second), strict=True)
+    if set(flags) != {_INTEGER_KEY}:
+        return ["the flags of the table of free pages are not what LMDB writes"]
+    if abs(transactions[0] - transactions[1]) > 1:
+        return ["its two pages of metadata are not of neighbouring transactions"]
+    return []

@@ -17,6 +17,7 @@ from setsync.errors import (
     DamagedStoreError,
     DataDirectoryError,
     NewerFormatError,
+    StoreError,
     StoreLimitError,
 )
 from setsync.limits import (
@@ -97,13 +98,20 @@ class Store:
             found = (path / DATA_FILE).is_file()
             if not found and not create:
                 raise DataDirectoryError(f"There is no store in {path}.")
+            if found and not create and not (path / DATA_FILE).stat().st_size:
+                # LMDB would take it for a new one, and all that was in it for never written.
+                raise DamagedStoreError(f"{path / DATA_FILE} is empty.")
             if not found:
                 _make_folder(path)
         except OSError as error:
             raise DataDirectoryError(f"{path} cannot be used: {error.strerror}.") from error
         store = cls(path, map_size, leaf_capacity)
-        if not found:
-            sync_to_disk(path)
+        try:
+            if not found:
+                sync_to_disk(path)
+        except OSError as error:
+            store.close()
+            raise StoreError(f"{path} cannot be synced: {error.strerror}.") from error
         return store
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Disks that fail: power cuts, errors, full disks, damaged files, kills at chosen writes."""
