@@ -2,6 +2,7 @@
 
     python -m benchmarks.sync             100 k common entries, 0, 20 and 2,000 different
     python -m benchmarks.sync --quick     10 k common entries
+    python -m benchmarks.sync --channel   everything to an empty node, over TLS and plain
 
 Entries have 300 bytes, header and payload; the difference is spread evenly over both sides. Both
 stores are on disk and both ends run already, each in a process of its own; what Python's imports
@@ -22,6 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import channel
 from benchmarks.bandwidth import cache_folder, say
 from benchmarks.peer_setsync import running
 from benchmarks.results import Result, count, environment, number, size, write
@@ -87,16 +89,28 @@ def table(results: Sequence[Result]) -> Table:
     return grid
 
 
+def show_channel(bulk: channel.Bulk) -> None:
+    """What both channels came to."""
+    for name, seconds in (("plain", bulk.plain), ("TLS", bulk.secure)):
+        rate = bulk.entries / statistics.median(seconds)
+        print(f"{name}: {bulk.entries:,} entries to an empty node, {rate:,.0f} a second")
+    print(f"TLS to plain: {bulk.ratio:.2f} (to reach: {channel.TARGET})")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sync", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="10 k entries, one run each")
+    parser.add_argument("--channel", action="store_true", help="over TLS and plain, in turn")
     parser.add_argument("--repeats", type=int, default=None, metavar="N", help="runs of each row")
     parser.add_argument("--cache", type=Path, help="folder of prefilled stores, kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     options = parser.parse_args(argv)
     n, repeats = (QUICK_N, 1) if options.quick else (N, REPEATS)
+    if options.channel:
+        show_channel(channel.measure(n, options.repeats or repeats))
+        return 0
     try:
         with cache_folder(options.cache, options.quick) as cache:
             results = list(measure(n, cache, options.repeats or repeats))
