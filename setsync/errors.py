@@ -204,6 +204,7 @@ class PeerGoneError(PeerError):
 
     exit_code = 4
     code = "cut"
+    abort = Abort.CANCELLED
 
 
 # --- the disk's -------------------------------------------------------------------------
