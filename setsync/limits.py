@@ -115,14 +115,31 @@ RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 300.0
 # Sessions under way when a node stops get this long to say goodbye.
 SHUTDOWN_GRACE = 3.0
+# A command that is told of new entries and ends is started again after RETRY_SECONDS, then ever
+# later up to this: it is on this machine, and whoever repairs it waits for the next try.
+MAX_HOOK_RETRY_SECONDS = 60.0
+# Entries that wait for such a command, in the store and not in memory. At a hundred entries a
+# second it may stand still for over a minute; whoever is further behind is told what is new now.
+MAX_HOOK_BACKLOG = 10_000
 
 # A node's certificate has about 480 bytes; whatever is longer is none.
 MAX_CERTIFICATE = 1 * KIB
 
 # --- connections ------------------------------------------------------------------------
 
-# Bitcoin's figure. Each costs about 35 KiB idle and a bounded few MiB at work.
+# Bitcoin's figure. Each costs about 52 KiB idle and a bounded few MiB at work.
 MAX_CONNECTIONS = 125
+# Several nodes behind one router, and no more than a fifteenth of the places for one host.
+MAX_CONNECTIONS_PER_ADDRESS = 8
+# A node that dials anew before we noticed that its last connection is dead has two.
+MAX_CONNECTIONS_PER_KEY = 2
+# Connections without a key yet. A handshake takes two round trips, so that 16 places pass
+# 50 handshakes a second over lines of 150 ms; libp2p has 10.
+MAX_PENDING = 16
+MAX_PENDING_PER_ADDRESS = 4
+# A handshake costs us about 2.5 ms of computing, so this is an eighth of a core at most.
+ACCEPTS_PER_SECOND = 50.0
+ACCEPTS_PER_SECOND_PER_ADDRESS = 5.0
 
 # Nodes that one knows by name; each is a line of some 200 bytes in a file read whole.
 MAX_PEERS = 10_000

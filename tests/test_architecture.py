@@ -59,6 +59,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "ssl": ("node/channel.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
+    "structlog": ("cli/logging.py",),
+    "cryptography": ("node/identity.py", "node/channel.py"),
 }
 
 # Time and chance come in as arguments: these rooms import none of it.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bamboo_compat.core.profiles import PROFILES
-from setsync.cli import common
+from setsync.cli import logging
 from setsync.errors import ListenError, SetsyncError, UsageError
 from setsync.limits import MAX_CONNECTIONS
 from setsync.node.address import join_address, split_address
@@ -86,7 +86,8 @@ class _Listener:
 
         listeners = await self._listen()
         shown = [join_address(*each.socket.getsockname()[:2]) for each in listeners]
-        common.say(f"Listening for log heights on {', '.join(shown)}.")
+        for address in shown:
+            logging.logger().info("log_heights_listening", address=address)
         task_status.started()
         async with trio.open_nursery() as nursery:
             sessions = _Sessions(local, self.profile, self.schemas)
@@ -111,6 +112,7 @@ class _Sessions:
         self._profile = PROFILES[profile]
         self._schemas = schemas
         self._running = 0
+        self._ended = 0
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """One connection, told of when it is over. One too many is closed unheard: the
@@ -118,22 +120,30 @@ class _Sessions:
         from bamboo_compat.replication.report import Tally
 
         tally = Tally()
-        how = "cancelled"
+        state, reason = "cancelled", ""
         self._running += 1
         try:
             if self._running > MAX_CONNECTIONS:
-                how = "failed: It was one connection too many"
+                state, reason = "failed", "It was one connection too many."
                 await stream.aclose()
                 return
             await self._replicate(stream, tally)
-            how = "done"
+            state = "done"
         except SetsyncError as error:
-            how = f"failed: {error.message.rstrip('.')}"
+            state, reason = "failed", error.message
         except Exception as error:  # a defect of ours must not take the other sessions down
-            how = f"failed: A defect of setsync, please report it: {error!r}"
+            state, reason = "failed", f"A defect of setsync, please report it: {error!r}"
         finally:
             self._running -= 1
-            common.say(f"Log heights session {how}; {_told(tally.report())}.")
+            self._tell(state, reason, tally.report())
+
+    def _tell(self, state: str, reason: str, report: Report) -> None:
+        """One event for a session that is over."""
+        self._ended += 1
+        log = logging.logger(session=self._ended)
+        tell = log.warning if state == "failed" else log.info
+        why = {"reason": reason} if reason else {}
+        tell("log_heights_session_ended", state=state, **why, **_numbers(report))
 
     async def _replicate(self, stream: trio.abc.Stream, tally: Tally) -> None:
         from bamboo_compat.replication.index_source import IndexSource
@@ -161,14 +171,19 @@ class _Sessions:
         )
 
 
-def _told(report: Report) -> str:
-    """What became of a session, in one line."""
-    from bamboo_compat.cli.replicate import came_of, place_of
-    from setsync.cli.progress import size
+def _numbers(report: Report) -> dict[str, object]:
+    """What became of a session, as fields."""
+    from bamboo_compat.cli.replicate import place_of
 
-    parts = [came_of(report)]
+    fields: dict[str, object] = {
+        "entries_sent": report.sent,
+        "entries_new": report.new,
+        "entries_known": report.known,
+        "bytes_sent": report.bytes_out,
+        "bytes_received": report.bytes_in,
+    }
     if report.refusals:
-        parts[0] += f" ({report.refused[0][0].rstrip('.')})"
-    parts[0] += f" ({size(report.bytes_out)} out, {size(report.bytes_in)} in)"
-    parts += [f"not ours: {place_of(one)}" for one in report.divergences[:_SHOWN]]
-    return "; ".join(parts)
+        fields |= {"refused": report.refusals, "refused_for": report.refused[0][0]}
+    if report.divergences:
+        fields["not_ours"] = [place_of(one) for one in report.divergences[:_SHOWN]]
+    return fields

@@ -52,6 +52,7 @@ COMMANDS = {
     "put": Lazy("setsync.cli.put:put", "Add entries from a file or standard input."),
     "get": Lazy("setsync.cli.get:get", "Print an entry's payload, or its header."),
     "ls": Lazy("setsync.cli.ls:ls", "List collections, or the entries of one."),
+    "watch": Lazy("setsync.cli.watch:watch", "Show entries as they arrive."),
     "status": Lazy("setsync.cli.status:status", "Show the node, its sets and its disk."),
     "export": Lazy("setsync.cli.exchange:export", "Write entries into a file."),
     "import": Lazy("setsync.cli.exchange:import_", "Take entries from a file."),

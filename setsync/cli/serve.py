@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import click
 import trio
 
-from setsync.cli import common
+from setsync.cli import common, logging
 from setsync.cli.loop import run_stoppable
-from setsync.cli.progress import size
 from setsync.cli.services import ServiceCommand, run_services
 from setsync.errors import LocalError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node import node
 from setsync.node.access import Access, Mode
 from setsync.node.address import Address, split_address
+from setsync.node.arrivals import last_arrival
 from setsync.node.client import Options
 from setsync.node.config import DataDirectory
 from setsync.node.dialling import Dialler, Target
+from setsync.node.hooks import Hook, HookEvent, What, split_command
 from setsync.node.identity import Identity
 from setsync.node.live import Keeper, PeerState, Phase
 from setsync.node.local import Local, now
@@ -70,6 +71,20 @@ from setsync.node.states import States
     help="Whom to talk to: everybody but the blocked, or those whom 'peers' lists.",
 )
 @click.option("--plain", is_flag=True, help="Unencrypted, loopback addresses only; for measuring.")
+@click.option(
+    "--on-entry",
+    "command",
+    metavar="COMMAND",
+    help="Run this once and hand it new entries, a JSON object a line on its standard input. "
+    "Split into words like a shell would, and not expanded.",
+)
+@click.option(
+    "--log",
+    type=click.Choice(logging.CHOICES),
+    default="auto",
+    show_default=True,
+    help="How to tell what happens, on standard error; auto: pretty on a terminal, else JSON.",
+)
 @common.data_option
 @common.json_option
 def serve(
@@ -79,6 +94,8 @@ def serve(
     peers: tuple[str, ...],
     access: str,
     plain: bool,
+    command: str | None,
+    log: str,
     data: Path,
     as_json: bool,
     **guests: Any,
@@ -87,10 +104,12 @@ def serve(
 
     Entries that other commands put into this directory meanwhile are noticed within a second.
     """
+    logging.configure(log)
     host, port = split_address(address)
     patterns = tuple(Pattern(text).text for text in interests or (EVERYTHING,))
     assert isinstance(serve, ServiceCommand)
     services = serve.asked_for(guests)
+    words = split_command(command) if command is not None else ()
     if ready_file is not None:
         _remove(ready_file)
     directory = DataDirectory.open(data)
@@ -99,8 +118,12 @@ def serve(
     lock = directory.lock_for_serving()
     states = States(directory.states_path)
     totals = _Totals(states)
+    hook = None
     try:
         with common.opened(data) as (_, store):
+            if words:
+                around = {"SETSYNC_DATA": str(directory.path.absolute())}
+                hook = Hook(words, _tell_of_hook, last_arrival(store), around)
 
             async def main() -> None:
                 node_id, limit = directory.node_key().public, common.settings().max_payload
@@ -130,6 +153,7 @@ def serve(
                         on_notice=totals.notice,
                         beside=[
                             lambda local: states.run(local.offload),
+                            *([hook.run] if hook is not None else []),
                             *(partial(_keep_up, dialler, target, states) for target in targets),
                         ],
                     )
@@ -142,7 +166,7 @@ def serve(
         if ready_file is not None:
             _remove(ready_file)
         os.close(lock)
-    common.say("Stopped.")
+    totals.stopped(hook)
     if as_json:
         common.print_json(totals.as_json())
 
@@ -151,13 +175,17 @@ async def _keep_up(dialler: Dialler, target: Target, states: States, local: Loca
     """Keep up with one peer, and tell how it goes."""
     key = target.address.key.hex() if target.address.key is not None else target.address.place
     told: tuple[Phase, str] | None = None
+    log = logging.logger(peer=key, address=target.address.place)
 
     def heard(state: PeerState) -> None:
         nonlocal told
         if state.phase in (Phase.LIVE, Phase.WAITING) and told != (state.phase, state.last_error):
             told = (state.phase, state.last_error)
-            why = f": {state.last_error}" if state.last_error else ""
-            common.say(f"Peer {key[:16]} at {target.address.place}: {state.phase.value}{why}")
+            if state.last_error:  # such a session is over, and counted
+                tell, number, fields = log.warning, state.sessions, {"reason": state.last_error}
+            else:
+                tell, number, fields = log.info, state.sessions + 1, {}
+            tell("peer_state", session=number, state=state.phase.value, **fields)
 
     options = Options(local.interests)
     keeper = Keeper(dialler, target, local, options, on_change=heard)
@@ -167,7 +195,8 @@ async def _keep_up(dialler: Dialler, target: Target, states: States, local: Loca
 
 def _announce(addresses: list[Address], ready_file: Path | None) -> None:
     shown = [str(address) for address in addresses]
-    common.say(f"Listening on {', '.join(shown)}.")
+    for address in shown:
+        logging.logger().info("listening", address=address)
     if ready_file is None:
         return
     draft = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.new")
@@ -185,6 +214,24 @@ def _remove(ready_file: Path) -> None:
         raise LocalError(f"{ready_file} cannot be removed: {error.strerror}.") from error
 
 
+def _tell_of_hook(event: HookEvent) -> None:
+    """What happens to the command of `--on-entry`."""
+    log = logging.logger()
+    match event.what:
+        case What.STARTED:
+            log.info("hook_started")
+        case What.BEHIND:
+            log.warning("hook_behind")
+        case What.DROPPED:
+            log.warning("hook_dropped", dropped=event.dropped)
+        case What.ENDED:
+            log.warning("hook_ended", code=event.code, retry=event.retry)
+        case What.FAILED:
+            log.warning("hook_failed", reason=event.reason, retry=event.retry)
+        case _:
+            assert_never(event.what)
+
+
 class _Totals:
     """What came of serving, told as it happens and added up."""
 
@@ -199,17 +246,32 @@ class _Totals:
         self.sent += served.entries_sent
         self.received += served.new_entries
         self._states.served(served, now())
-        who = served.peer[:16] or "somebody"
         counters = served.counters
-        how = (
-            f"sent {served.entries_sent:,} entries, got {served.new_entries:,} new "
-            f"({size(counters.total_sent())} out, {size(counters.total_received())} in)"
+        log = logging.logger(peer=served.peer, session=sum(self.sessions.values()))
+        tell = log.warning if served.state == "failed" else log.info
+        tell(
+            "session_ended",
+            state=served.state,
+            entries_sent=served.entries_sent,
+            entries_new=served.new_entries,
+            bytes_sent=counters.total_sent(),
+            bytes_received=counters.total_received(),
+            **({"reason": served.reason} if served.reason else {}),
         )
-        why = f": {served.reason}" if served.reason else ""
-        common.say(f"Session with {who} {served.state}{why}; {how}.")
 
     def notice(self, count: int) -> None:
-        common.say(f"New in the store: {count:,}.")
+        logging.logger().info("new_entries", count=count)
+
+    def stopped(self, hook: Hook | None) -> None:
+        """The last event: everything added up."""
+        fields = {} if hook is None else {"hook_told": hook.delivered, "hook_dropped": hook.dropped}
+        logging.logger().info(
+            "stopped",
+            sessions=sum(self.sessions.values()),
+            entries_sent=self.sent,
+            entries_new=self.received,
+            **fields,
+        )
 
     def as_json(self) -> dict[str, object]:
         return {

@@ -3,7 +3,7 @@
 A service is an object that another package names in the entry point group
 `setsync.services`. `serve` asks it for its options; if the operator gave them, it runs in
 serve's nursery, with the node around it, until serve ends. It tells the operator of itself
-with `common.say`: first where it listens, then of each session. What it raises ends serve, so
+with `logging.logger`: first where it listens, then of each session. What it raises ends serve, so
 an error in one of its sessions has to stay there.
 
 Guests are looked for when serve's options are needed, and by no other command.

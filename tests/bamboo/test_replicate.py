@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import threading
@@ -47,13 +48,13 @@ class Bridge(Serving):
     def __init__(self, data: Path, *words: str) -> None:
         heights = ("--log-heights", "127.0.0.1:0", "--log-heights-profile", "rfc0001")
         super().__init__(data, *heights, *words)
-        (line,) = (line for line in self.heard if "log heights on" in line)
-        self.heights = line.removeprefix("Listening for log heights on ").rstrip(".")
+        (line,) = (line for line in self.heard if "log_heights_listening" in line)
+        self.heights = str(json.loads(line)["address"])
         self.heights_port = int(self.heights.rpartition(":")[2])
 
-    def wait_for_session(self, how: str) -> str:
+    def wait_for_session(self, how: str) -> dict[str, Any]:
         """What it says of the next session that ended like this."""
-        return self.wait_for(f"Log heights session {how}")
+        return self.wait_for_event("log_heights_session_ended", state=how)
 
 
 def node(path: Path, records: Sequence[Record] = (), seed: int = 1) -> Path:
@@ -114,7 +115,8 @@ def test_two_nodes_replicate_both_ways_and_the_second_time_nothing_is_sent(
         assert (report["sent"], report["new"], report["refused"]) == (3 + 3 + 4, 5 + 20, 0)
         assert report["bytes"] == {"sent": len(line.up), "received": len(line.down)}
         told = server.wait_for_session("done")
-        assert "25 sent, 10 new, 0 known" in told
+        numbers = [told[f"entries_{what}"] for what in ("sent", "new", "known")]
+        assert numbers == [25, 10, 0]
         again = replicate(server.heights, here)
         assert (again["sent"], again["new"], again["known"]) == (0, 0, 0)
         assert again["schemas"] == {"system": sorted([EVENT, VENUE]), "user": [EVENT, VENUE]}
@@ -128,7 +130,7 @@ def test_two_nodes_replicate_both_ways_and_the_second_time_nothing_is_sent(
 def test_the_server_says_what_is_new_in_its_store(here: Path, there: Path) -> None:
     with Bridge(there) as server:
         replicate(server.heights, here)
-        server.wait_for("New in the store: ")
+        server.wait_for_event("new_entries")
 
 
 def test_system_logs_arrive_before_those_of_users(tmp_path: Path, there: Path) -> None:
@@ -257,12 +259,12 @@ def test_peers_that_are_silent_or_talk_nonsense_keep_nobody_else_out(
             silent.recv(1)  # it announces; we say nothing
             loud.sendall(b"GET / HTTP/1.1\r\n\r\n")
             told = server.wait_for_session("failed")
-            assert "is this a Bamboo server?" in told
+            assert "is this a Bamboo server?" in told["reason"]
             assert replicate(server.heights, here)["new"] == 25
             server.wait_for_session("done")
             stopped = server.stop()
     assert stopped.code == 0
-    assert "Log heights session cancelled" in stopped.stderr
+    assert '"state": "cancelled"' in stopped.stderr
     assert contents(there) >= contents(here)
 
 

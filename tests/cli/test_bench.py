@@ -29,7 +29,7 @@ def served(node: Shell, tmp_path: Path) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         # It says so once it listens, and not before.
-        assert "Listening" in process.stderr.readline()
+        assert "listening" in process.stderr.readline()
         while not ready.exists():
             assert process.poll() is None
         yield ready.read_text().strip()

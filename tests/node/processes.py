@@ -113,6 +113,14 @@ class Process:
         assert self._process.stdin is not None
         return self._process.stdin
 
+    def wait_for_event(self, name: str, **fields: object) -> dict[str, Any]:
+        """The next event that `serve` tells by this name, with these fields."""
+        while True:
+            line = self.wait_for(f'"event": "{name}"')
+            event: dict[str, Any] = json.loads(line)
+            if fields.items() <= event.items():
+                return event
+
     def wait_for(self, text: str) -> str:
         """The next line on standard error that contains `text`."""
         while (line := self._lines.get(timeout=PATIENCE)) is not None:
@@ -164,11 +172,11 @@ class Serving(Process):
     def __init__(self, data: Path, *words: str | Path) -> None:
         super().__init__("serve", "--data", data, "--listen", "127.0.0.1:0", "--plain", *words)
         try:
-            line = self.wait_for("Listening on ")
+            event = self.wait_for_event("listening")
         except BaseException:
             self.__exit__()
             raise
-        self.address = line.removeprefix("Listening on ").rstrip(".")
+        self.address = str(event["address"])
         self.port = int(self.address.rpartition(":")[2])
 
     def stop(self) -> Outcome:

@@ -150,7 +150,7 @@ def test_put_while_serve_runs_is_noticed_and_seen_by_the_next_session(
     text.write_bytes(b"new\n")
     with Serving(there) as server:
         put = run("put", "notes", text, "--data", there)
-        server.wait_for("in the store")
+        assert server.wait_for_event("new_entries")["count"] == 1
         assert run("sync", server.address, "--plain", "--data", here).code == 0
         assert server.stop().code == 0
     assert bytes.fromhex(put.stdout.strip()) in {id_ for _, id_ in contents(here)}
@@ -179,7 +179,7 @@ def test_an_ipv6_address_stands_in_brackets(here: Path, there: Path) -> None:
         pytest.skip("there is no IPv6 on this machine")
     words = ("serve", "--data", there, "--plain", "--listen", "[::1]:0")
     with Process(*words) as server:
-        address = server.wait_for("Listening on ").removeprefix("Listening on ").rstrip(".")
+        address = server.wait_for_event("listening")["address"]
         assert address.startswith("[::1]:")
         assert run("sync", address, "--plain", "--data", here).code == 0
 
@@ -191,7 +191,7 @@ def test_serve_ends_in_order_when_told_to(there: Path, how: signal.Signals) -> N
         ended = server.end()
     assert ended.code == 0
     assert ended.json["state"] == "done"
-    assert ended.stderr.splitlines()[-1] == "Stopped."
+    assert json.loads(ended.stderr.splitlines()[-1])["event"] == "stopped"
 
 
 def test_a_port_that_is_taken_is_named(there: Path) -> None:
