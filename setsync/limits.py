@@ -95,7 +95,7 @@ UNSENT_FRAMES = 4
 # --- waiting ----------------------------------------------------------------------------
 
 CONNECT_TIMEOUT = 10.0
-# From the first byte to the end of both HELLOs, in all and not per read.
+# The secure channel's handshake, and again both HELLOs: each in all, and not per read.
 HELLO_TIMEOUT = 10.0
 # A peer that owes us an answer may think this long.
 ANSWER_TIMEOUT = 60.0

@@ -12,6 +12,7 @@ the first answer came, and reasons for a refusal are told inside the session.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import ssl
 import tempfile
@@ -31,6 +32,12 @@ from setsync.model.keys import is_valid_point
 from setsync.node.identity import Identity, issuer
 
 PROTOCOL = "setsync/1"
+
+# What OpenSSL calls it when the other side has proven to be nobody.
+_NOBODY = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "The other side showed no certificate of a node.",
+    "BAD_SIGNATURE": "The other side does not hold the key in its certificate.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,14 @@ def _what_went_wrong(error: trio.BrokenResourceError) -> PeerError:
         )
     if isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError):
         return PeerGoneError("The other side closed the connection during the handshake.")
+    if cause.reason in _NOBODY:
+        return PeerIdentityError(_NOBODY[cause.reason])
     reason = (cause.reason or "unknown").replace("_", " ").lower()
     return PeerError(f"There is no secure channel to the other side: {reason}.")
 
 
 def _peer_key(stream: trio.SSLStream[trio.abc.Stream]) -> bytes:
     """The key that the other side has proven to hold. Raises PeerIdentityError."""
-
     if stream.version() != "TLSv1.3" or stream.selected_alpn_protocol() != PROTOCOL:
         raise PeerIdentityError("The other side speaks TLS, and not a node's protocol over it.")
     return key_in(stream.getpeercert(binary_form=True) or b"")
@@ -106,13 +114,14 @@ def _peer_key(stream: trio.SSLStream[trio.abc.Stream]) -> bytes:
 def key_in(certificate: bytes) -> bytes:
     """The key in a node's certificate (DER), 32 bytes. Raises PeerIdentityError."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if not certificate or len(certificate) > MAX_CERTIFICATE:
         raise PeerIdentityError("The other side showed no certificate of a node.")
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise PeerIdentityError("The other side's certificate cannot be read.") from error
     if not isinstance(key, Ed25519PublicKey):
         raise PeerIdentityError("The other side's key is not an Ed25519 key.")
@@ -123,7 +132,10 @@ def key_in(certificate: bytes) -> bytes:
     return public
 
 
+@functools.lru_cache(maxsize=4)
 def _context(protocol: int, me: Identity) -> ssl.SSLContext:
+    """One for all connections of an identity: making it costs as much as half a handshake, and
+    more memory than a connection."""
     context = ssl.SSLContext(protocol)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import trio
+
 from setsync.errors import PeerIdentityError, UsageError
 from setsync.model.keys import SecretKey
 from setsync.node.address import SCHEME, Address
@@ -11,7 +13,7 @@ from setsync.node.client import Options, run_initiator
 from setsync.node.identity import Identity
 from setsync.node.local import Local
 from setsync.node.node import connect, connect_securely
-from setsync.node.peers import PeersFile
+from setsync.node.peers import PeersFile, Rule
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
 
@@ -46,8 +48,10 @@ class Dialler:
         book = self.peers.read()
         named = [peer for peer in book.peers.values() if peer.name and peer.name == text]
         if not text.startswith(SCHEME) and named:
-            if len(named) > 1 or named[0].address is None:
-                raise UsageError(f"{len(named)} peers are named {text!r}, or it has no address.")
+            if len(named) > 1:
+                raise UsageError(f"{len(named)} peers are named {text!r}; give the address.")
+            if named[0].address is None:
+                raise UsageError(f"No address of {text!r} is known: setsync peers add ADDRESS")
             return Target(named[0].address)
         address = Address.parse(text)
         if address.key is None:
@@ -74,14 +78,33 @@ class Dialler:
             stream = await connect(address.host, address.port)
             return await run_initiator(stream, local, options, on_progress, report)
         channel = await connect_securely(address, self.identity())
-        if channel.peer == self.secret.public:
-            raise PeerIdentityError(f"{address.place} is this node itself.")
-        if target.pins:
-            with self.peers.changing() as book:
-                book.pins[address.place] = channel.peer
+        try:
+            self._judge(channel.peer, target)
+        except BaseException:
+            await trio.aclose_forcefully(channel.stream)
+            raise
         return await run_initiator(
             channel.stream, local, options, on_progress, report, peer=channel.peer
         )
+
+    def _judge(self, key: bytes, target: Target) -> None:
+        """Whether we talk to whoever answered. Raises PeerIdentityError, UsageError."""
+        place = target.address.place
+        if key == self.secret.public:
+            raise PeerIdentityError(f"{place} is this node itself.")
+        known = self.peers.read().peers.get(key)
+        if known is not None and known.rule is Rule.BLOCKED:
+            raise UsageError(
+                f"{key.hex()} is blocked here. To talk to it again: setsync peers allow {key.hex()}"
+            )
+        if target.pins:
+            with self.peers.changing() as book:
+                # Another command may have dialled there since we looked.
+                pin = book.pins.setdefault(place, key)
+            if pin != key:
+                raise PeerIdentityError(
+                    f"The node there has the key {key.hex()}, and {pin.hex()} was expected."
+                )
 
     def identity(self) -> Identity:
         """This node's certificate, made when it is needed first."""

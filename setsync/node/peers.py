@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from setsync.errors import NewerFormatError, PeersFileError
+from setsync.errors import NewerFormatError, PeersFileError, UsageError
 from setsync.limits import MAX_PEERS, MAX_PEERS_FILE
 from setsync.node.address import Address
 
@@ -94,7 +94,11 @@ class PeersFile:
     @contextlib.contextmanager
     def changing(self) -> Iterator[Book]:
         """Change the book inside the block; it is on the disk afterwards."""
-        descriptor = os.open(self.path.with_name("peers.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = self.path.with_name("peers.lock")
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise PeersFileError(f"{lock} cannot be opened: {error.strerror}.") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._seen = None
@@ -102,15 +106,19 @@ class PeersFile:
             yield book
             self._write(book)
         finally:
+            # Whether or not it got to the disk: what we hold has been changed by others.
+            self._seen = None
             os.close(descriptor)
 
     def _write(self, book: Book) -> None:
+        content = json.dumps(_as_json(book), indent=1).encode("ascii") + b"\n"
+        if len(content) > MAX_PEERS_FILE:
+            raise PeersFileError(f"{self.path} would be longer than {MAX_PEERS_FILE:,} bytes.")
         draft = self.path.with_name(self.path.name + ".new")
         try:
-            with draft.open("w", encoding="utf-8") as file:
+            with draft.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)
-                json.dump(_as_json(book), file, indent=1)
-                file.write("\n")
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(self.path)
@@ -139,6 +147,8 @@ def _parse(path: Path, content: bytes) -> Book:
             raise ValueError("it is too long")
         found = json.loads(content)
         version = found["setsync_peers"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"{version!r} is no format")
         if version > FORMAT_VERSION:
             raise NewerFormatError(
                 f"{path} has format {version}; this version reads up to {FORMAT_VERSION}."
@@ -150,7 +160,7 @@ def _parse(path: Path, content: bytes) -> Book:
             address = replace(Address.parse(place), key=key) if place is not None else None
             book.put(Peer(key, Rule(about["rule"]), str(about["name"]), address))
         book.pins = {str(place): _key(text) for place, text in found["pins"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         raise PeersFileError(f"{path} is not a list of peers: {error}.") from error
     return book
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import trio
 
 from setsync import limits
-from setsync.errors import Abort, PeerError, SetsyncError
+from setsync.errors import Abort, PeerError, PeerGoneError, SetsyncError
 from setsync.node.access import Access
 from setsync.node.channel import accept
 from setsync.node.connection import Connection
+from setsync.node.door import Door, Rules, Visit
 from setsync.node.greeting import Agreement, check_name, hello
 from setsync.node.identity import Identity
 from setsync.node.local import Local
@@ -388,47 +389,82 @@ async def listen(
     identity: Identity | None = None,
     access: Access | None = None,
     most: int = limits.MAX_CONNECTIONS,
+    door: Door | None = None,
 ) -> None:
     """Serve every connection until cancelled; one over `most` is told that we are busy.
 
-    With an `identity` over the secure channel, with `access` those only whom it lets in.
+    With an `identity` over the secure channel, with `access` those only whom it lets in. The
+    `door` counts them, by the usual rules unless it is given.
 
-    `on_session` hears of each session when it is over, however it ended.
+    `on_session` hears of each session when it is over, however it ended; of connections that
+    the door turned away it hears once a second.
     """
-    running = 0
+    door = door if door is not None else Door(Rules(connections=most))
 
     async def handle(stream: trio.SocketStream) -> None:
-        nonlocal running
-        running += 1
         served = Served()
+        visit = None
         try:
-            if running > most:
-                served.reason = "It was one connection too many."
-                await _refuse(stream)
-                return
-            if identity is None:
-                await run_responder(stream, local, served)
-                return
-            channel = await accept(stream, identity)
-            await run_responder(channel.stream, local, served, peer=channel.peer, access=access)
+            with trio.CancelScope() as scope:
+                visit = door.arrive(_address_of(stream), trio.current_time(), scope.cancel)
+                await _answer_visit(door, visit, stream, local, served, identity, access)
         except SetsyncError as error:
             # Told to the peer already, if there was a way, and to the operator below.
             served.reason = served.reason or error.message
         except Exception as error:  # a defect of ours must not take the other sessions down
             served.reason = f"A defect of setsync, please report it: {error!r}"
         finally:
-            running -= 1
-            on_session(served)
+            if visit is not None:
+                door.leave(visit)
+            if visit is not None and visit.was_dropped:
+                served.state = "failed"
+                served.reason = "It was not through the handshake when others came."
+            if visit is not None or door.is_time_to_tell(trio.current_time()):
+                on_session(served)
 
     async with trio.open_nursery() as nursery:
         await trio.serve_listeners(handle, list(listeners), handler_nursery=nursery)
 
 
-async def _refuse(stream: trio.SocketStream) -> None:
-    async def say_busy(_: Connection) -> None:
-        raise PeerError("This node has as many connections as it takes; try later.", Abort.BUSY)
+async def _answer_visit(
+    door: Door,
+    visit: Visit,
+    stream: trio.SocketStream,
+    local: Local,
+    served: Served,
+    identity: Identity | None,
+    access: Access | None,
+) -> None:
+    """Whom we do not let in stays among the pending, however long it takes to hear why."""
+    channel = await accept(stream, identity) if identity is not None else None
+    peer = channel.peer if channel is not None else None
+    inner: trio.abc.Stream = channel.stream if channel is not None else stream
+    try:
+        if peer is not None and access is not None:
+            served.peer = peer.hex()
+            access.check(peer)
+        door.let_through(visit, peer)
+    except SetsyncError as error:
+        await _refuse(inner, error)
+    else:
+        await run_responder(inner, local, served, peer=peer, access=access)
 
-    await Connection(stream, Role.RESPONDER).run(say_busy)
+
+async def _refuse(stream: trio.abc.Stream, reason: SetsyncError) -> None:
+    """Tell the reason inside a session that has none of its own. Raises it."""
+
+    async def say_why(_: Connection) -> None:
+        raise reason
+
+    await Connection(stream, Role.RESPONDER).run(say_why)
+
+
+def _address_of(stream: trio.SocketStream) -> str:
+    """Raises PeerGoneError: who has left already has no address."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError as error:
+        raise PeerGoneError("The other side closed the connection.") from error
 
 
 def _unexpected(message: object) -> PeerError:

@@ -29,6 +29,11 @@ OFFLINE = [
     ("check", ["check"]),
     ("check", ["check", "--sample", "1"]),
     ("completion", ["completion", "bash"]),
+    ("peer", ["peers", "add", "setsync://{key}@example.org:7717", "--name", "anna"]),
+    ("peer", ["peers", "allow", "{key}"]),
+    ("peer", ["peers", "block", "{key}"]),
+    ("peers", ["peers", "list"]),
+    ("peers-remove", ["peers", "remove", "{known}"]),
 ]
 FAILING = [
     ["init"],
@@ -43,6 +48,8 @@ FAILING = [
     ["backup", "{tmp}"],
     ["check", "--data", "{tmp}"],
     ["completion", "cmd"],
+    ["peers", "add", "nobody"],
+    ["peers", "remove", "{key}"],
     ["nonsense"],
 ]
 
@@ -58,7 +65,16 @@ def places(node: Shell, tmp_path: Path) -> dict[str, str]:
     node.ok("export", str(file))
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"garbage")
-    return {"tmp": str(tmp_path), "id": id_, "file": str(file), "garbage": str(garbage)}
+    known = "0" * 64
+    node.ok("peers", "add", known)
+    return {
+        "tmp": str(tmp_path),
+        "id": id_,
+        "file": str(file),
+        "garbage": str(garbage),
+        "key": "a" * 64,
+        "known": known,
+    }
 
 
 @pytest.mark.parametrize(("schema", "words"), OFFLINE, ids=_words)
