@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import click
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from bamboo_compat.cli import service
 from bamboo_compat.cli.service import LogHeights
@@ -77,8 +79,9 @@ def test_log_heights_run_only_where_an_address_is_given(monkeypatch: pytest.Monk
             LogHeights().asked_for(SETTINGS | wrong)
 
 
-def said(*connections: trio.abc.Stream) -> None:
-    """Serve connections that come one after the other, until the last one is closed."""
+def served(*connections: trio.abc.Stream) -> list[Any]:
+    """Serve connections that come one after the other, until the last one is closed; what was
+    logged of each session."""
 
     async def run() -> None:
         async with (
@@ -92,22 +95,24 @@ def said(*connections: trio.abc.Stream) -> None:
             await sessions.handle(connections[-1])
             nursery.cancel_scope.cancel()
 
-    simulate(run)
+    with capture_logs() as told:
+        simulate(run)
+    assert {one["event"] for one in told} == {"log_heights_session_ended"}
+    return told
 
 
 def test_one_connection_too_many_is_closed_and_the_others_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(service, "MAX_CONNECTIONS", 1)
     streams = [trio.testing.memory_stream_pair()[0] for _ in range(2)]
-    said(*streams)
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("Log heights session failed: It was one connection too many; ")
-    assert second.startswith("Log heights session cancelled; ")
+    first, second = served(*streams)
+    assert (first["state"], first["reason"]) == ("failed", "It was one connection too many.")
+    assert second["state"] == "cancelled"
 
 
 def test_a_defect_of_ours_ends_its_session_and_no_other(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waiting, _ = trio.testing.memory_stream_pair()
     broken, peer = trio.testing.memory_stream_pair()
@@ -120,14 +125,15 @@ def test_a_defect_of_ours_ends_its_session_and_no_other(
         return Schemas()
 
     monkeypatch.setattr(IndexSource, "schemas", schemas)
-    said(waiting, broken)
-    first, second = capsys.readouterr().err.splitlines()
-    assert "A defect of setsync, please report it: ZeroDivisionError('planted')" in first
-    assert second.startswith("Log heights session cancelled; ")
+    first, second = served(waiting, broken)
+    assert first["reason"] == (
+        "A defect of setsync, please report it: ZeroDivisionError('planted')"
+    )
+    assert second["state"] == "cancelled"
     del peer
 
 
-def test_a_silent_peer_is_let_go_after_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_peer_is_let_go_after_a_while() -> None:
     async def run() -> None:
         here, there = trio.testing.memory_stream_pair()
         async with (
@@ -137,7 +143,7 @@ def test_a_silent_peer_is_let_go_after_a_while(capsys: pytest.CaptureFixture[str
             nursery.start_soon(Peer(there).say, Announce(0, (VENUE,)))
             await service._Sessions(local, "aquadoggo", ()).handle(here)
 
-    simulate(run)
-    assert "Log heights session failed: The other side said nothing for 60 s; " in (
-        capsys.readouterr().err
-    )
+    with capture_logs() as told:
+        simulate(run)
+    [one] = told
+    assert (one["state"], one["reason"]) == ("failed", "The other side said nothing for 60 s.")
