@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from bamboo_compat.core import checks
 from bamboo_compat.core.entry import Entry, scan
-from bamboo_compat.core.keys import SIGNATURE_BYTES
+from bamboo_compat.core.keys import SIGNATURE_BYTES, is_valid_signature
 from bamboo_compat.core.profiles import read_operation
 from bamboo_compat.core.report import Finding, Problem, Standing, Verdict
 from bamboo_compat.core.yamf import Flavour
@@ -48,7 +48,7 @@ class Member(NamedTuple):
 def examine(data: bytes, payload: bytes | None = None, where: int = 0) -> Member | Problem:
     """Check one entry, and its payload if there is one. `where` comes back with the answer."""
     entry, end, findings = scan(data)
-    if entry is not None and (finding := checks.check_end(len(data) - end)):
+    if end != len(data) and entry is not None and (finding := checks.check_end(len(data) - end)):
         findings.append(finding)
     return _judge(data, end, entry, findings, payload, where)
 
@@ -70,11 +70,16 @@ def _judge(
     if entry is None:
         return _refused(data, None, findings, where)
     signed = data[: end - SIGNATURE_BYTES]
-    if finding := checks.check_signature(entry.author, signed, entry.signature):
+    # Nearly every signature is right, and so is nearly every payload; the rules are for the others.
+    if not is_valid_signature(entry.author, signed, entry.signature) and (
+        finding := checks.check_signature(entry.author, signed, entry.signature)
+    ):
         findings.append(finding)
     operation = None
     if payload is not None:
-        if not _is_payload(entry, payload):
+        if entry.payload_size != len(payload) or (
+            entry.payload_hash != _YASMF + blake3(payload).digest()
+        ):
             _check_payload(entry, payload, findings)
         operation = read_operation(payload)
     if findings:
@@ -94,13 +99,6 @@ def _judge(
         payload is None,
         schema,
         previous,
-    )
-
-
-def _is_payload(entry: Entry, payload: bytes) -> bool:
-    """Nearly every payload, told at once; the rules are for the others."""
-    return entry.payload_size == len(payload) and (
-        entry.payload_hash == _YASMF + blake3(payload).digest()
     )
 
 

@@ -6,6 +6,7 @@ whenever all others have enough to do, it takes a job itself.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from collections import deque
@@ -20,6 +21,8 @@ from bamboo_compat.limits import JOB_BYTES, JOBS_AHEAD, JOBS_ALONE, JOBS_BEHIND
 from setsync.errors import LocalError
 
 A = TypeVar("A")
+# New objects between two looks for circles, in a process that does jobs.
+_SELDOM = 100_000
 
 
 class ProcessEndedError(LocalError):
@@ -48,7 +51,7 @@ def in_order(function: Callable[[Job], A], work: Iterable[Job], workers: int) ->
         return
     # Spawned, never forked: the caller may have threads, and an open store.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers - 1, mp_context=context, initializer=_leave_stopping) as pool:
+    with ProcessPoolExecutor(workers - 1, mp_context=context, initializer=_begin) as pool:
         under_way: deque[_UnderWay[A]] = deque()
         try:
             yield from _answers(pool, function, chain(first, work), workers, under_way)
@@ -60,9 +63,15 @@ def in_order(function: Callable[[Job], A], work: Iterable[Job], workers: int) ->
                     one.answer.cancel()
 
 
-def _leave_stopping() -> None:
-    """Ctrl-C reaches every process of a terminal; the first of them tells the others."""
+def _begin() -> None:
+    """Ctrl-C reaches every process of a terminal; the first of them tells the others.
+
+    And a job's answer is thousands of objects without a circle among them, so looking for
+    circles that often finds nothing.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
 
 
 def _answers(
