@@ -54,6 +54,8 @@ def split_address(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
+    if "[" in host or "]" in host:
+        colon = ""
     is_number = port.isascii() and port.isdigit() and len(port) <= 5
     if not colon or not host or not is_number or int(port) > 65_535:
         raise UsageError(f"{text!r} is not HOST:PORT (an IPv6 address stands in brackets).")

@@ -130,8 +130,9 @@ def _read_escapes(tail: bytes, quotients: U64, widths: NDArray[np.int64]) -> U64
     full = np.frombuffer(tail, ">u8").astype(np.uint64)
     if (full < ESCAPE).any():
         raise ValueError(f"an escaped quotient is below {ESCAPE} and needs no escape")
-    # A quotient of a 64-bit value of width k has at most 64 - k bits: else bits would fall off.
-    if (full >> (MAX_WIDTH - widths[marked]).astype(np.uint64) > 1).any():
-        raise ValueError("an escaped quotient belongs to no 64-bit value")
     quotients[marked] = full
+    # A quotient of a 64-bit value of width k has at most 64 - k bits: else bits would fall off,
+    # and one value would have many spellings. That holds for short quotients of wide values too.
+    if (quotients >> (MAX_WIDTH - widths).astype(np.uint64) > 1).any():
+        raise ValueError("a quotient belongs to no 64-bit value")
     return quotients

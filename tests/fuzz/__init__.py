@@ -1,0 +1,1 @@
+"""Every decoder of strangers' bytes, held to what it promises, whatever the bytes are."""
