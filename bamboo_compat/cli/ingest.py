@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bamboo_compat.cli.options import files_argument, jobs_option
 from bamboo_compat.cli.verify import SHOWN
 from bamboo_compat.cli.wording import FORKED, REFUSED, counted
 from bamboo_compat.core.profiles import PROFILES
@@ -32,25 +33,14 @@ from setsync.node.progress import OnProgress, Progress
 
 
 @click.command("ingest")
-@click.argument(
-    "files",
-    nargs=-1,
-    required=True,
-    metavar="FILE...",
-    type=click.Path(path_type=Path, exists=True),
-)
+@files_argument
 @click.option(
     "--profile",
     type=click.Choice(list(PROFILES)),
     required=True,
     help="Whose meaning of log ids and schemas: it names the collections.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Processes that check signatures; by default one a core.",
-)
+@jobs_option
 @data_option
 @json_option
 @progress_option

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bamboo_compat.cli.options import files_argument, jobs_option
 from bamboo_compat.cli.wording import FORKED, REFUSED, counted, short
 from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.core.report import Finding, Fork, ForkKind, LogState, Problem
@@ -29,13 +30,7 @@ SHOWN = 40
 
 
 @click.command()
-@click.argument(
-    "files",
-    nargs=-1,
-    required=True,
-    metavar="FILE...",
-    type=click.Path(path_type=Path, exists=True),
-)
+@files_argument
 @click.option(
     "--partial",
     is_flag=True,
@@ -46,12 +41,7 @@ SHOWN = 40
     type=click.Choice(list(PROFILES)),
     help="Whose meaning of log ids; by default aquadoggo for its databases, else rfc0001.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Processes that check signatures; by default one a core.",
-)
+@jobs_option
 @unused_data_option
 @json_option
 @progress_option

@@ -1,0 +1,224 @@
+"""What `serve` does: a node, what runs beside it, and what is told of both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import assert_never
+
+import trio
+
+from setsync.cli import common, logging
+from setsync.cli.loop import run_stoppable
+from setsync.cli.services import Running, run_services
+from setsync.errors import LocalError
+from setsync.node import node
+from setsync.node.access import Access, Mode
+from setsync.node.address import Address
+from setsync.node.arrivals import last_arrival
+from setsync.node.client import Options
+from setsync.node.config import DataDirectory
+from setsync.node.dialling import Dialler, Target
+from setsync.node.hooks import Hook, HookEvent, What
+from setsync.node.identity import Identity
+from setsync.node.live import Keeper, PeerState, Phase
+from setsync.node.local import Local, now
+from setsync.node.server import Served
+from setsync.node.states import States
+from setsync.store.lmdb_store import Store
+
+
+@dataclass
+class Serving:
+    """One run of `serve`, from what its options ask for."""
+
+    directory: DataDirectory
+    address: Address
+    ready_file: Path | None
+    interests: tuple[str, ...]
+    dialler: Dialler
+    targets: Sequence[Target]
+    access: Mode
+    services: Sequence[Running]
+    command: Sequence[str]
+    _hook: Hook | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._states = States(self.directory.states_path)
+        self._totals = Totals(self._states)
+        self._limit = common.settings().max_payload
+
+    def run(self) -> Totals:
+        """Until told to stop. Raises LocalError, StoreError and its kinds."""
+        lock = self.directory.lock_for_serving()
+        try:
+            with common.opened(self.directory.path) as (_, store):
+                if self.command:
+                    around = {"SETSYNC_DATA": str(self.directory.path.absolute())}
+                    self._hook = Hook(self.command, _tell_of_hook, last_arrival(store), around)
+                run_stoppable(partial(self._main, store))
+        finally:
+            if self.ready_file is not None:
+                remove(self.ready_file)
+            os.close(lock)
+        self._totals.stopped(self._hook)
+        return self._totals
+
+    async def _main(self, store: Store) -> None:
+        """Before the address is told, all that was asked for is there."""
+        async with trio.open_nursery() as nursery:
+            if self.services:
+                await nursery.start(self._guests(store))
+            addresses: list[tuple[str, int]] = await nursery.start(self._node(store))
+            key = None if self.dialler.plain else self.dialler.secret.public
+            _announce([Address(*one, key) for one in addresses], self.ready_file)
+
+    def _guests(self, store: Store) -> Callable[..., Awaitable[None]]:
+        return partial(
+            run_services,
+            self.services,
+            store,
+            interests=self.interests,
+            node_id=self.dialler.secret.public,
+            max_payload=self._limit,
+        )
+
+    def _node(self, store: Store) -> Callable[..., Awaitable[None]]:
+        plain, secret = self.dialler.plain, self.dialler.secret
+        return partial(
+            node.serve,
+            store,
+            self.address.host,
+            self.address.port,
+            interests=self.interests,
+            node_id=secret.public,
+            max_payload=self._limit,
+            identity=None if plain else Identity.of(secret),
+            access=None if plain else Access(self.access, self.directory.peers.read),
+            on_session=self._totals.session,
+            on_notice=self._totals.notice,
+            beside=self._beside(),
+        )
+
+    def _beside(self) -> list[Callable[[Local], Awaitable[None]]]:
+        work: list[Callable[[Local], Awaitable[None]]] = [
+            lambda local: self._states.run(local.offload)
+        ]
+        if self._hook is not None:
+            work.append(self._hook.run)
+        work += [partial(_keep_up, self.dialler, target, self._states) for target in self.targets]
+        return work
+
+
+async def _keep_up(dialler: Dialler, target: Target, states: States, local: Local) -> None:
+    """Keep up with one peer, and tell how it goes."""
+    key = target.address.key.hex() if target.address.key is not None else target.address.place
+    told: tuple[Phase, str] | None = None
+    log = logging.logger(peer=key, address=target.address.place)
+
+    def heard(state: PeerState) -> None:
+        nonlocal told
+        if state.phase in (Phase.LIVE, Phase.WAITING) and told != (state.phase, state.last_error):
+            told = (state.phase, state.last_error)
+            if state.last_error:  # such a session is over, and counted
+                tell, number, fields = log.warning, state.sessions, {"reason": state.last_error}
+            else:
+                tell, number, fields = log.info, state.sessions + 1, {}
+            tell("peer_state", session=number, state=state.phase.value, **fields)
+
+    options = Options(local.interests)
+    keeper = Keeper(dialler, target, local, options, on_change=heard)
+    states.keepers[key] = keeper
+    await keeper.run()
+
+
+def _announce(addresses: list[Address], ready_file: Path | None) -> None:
+    shown = [str(address) for address in addresses]
+    for address in shown:
+        logging.logger().info("listening", address=address)
+    if ready_file is None:
+        return
+    draft = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.new")
+    try:
+        draft.write_text(shown[0] + "\n", encoding="ascii")
+        draft.rename(ready_file)
+    except OSError as error:
+        raise LocalError(f"{ready_file} cannot be written: {error.strerror}.") from error
+
+
+def remove(ready_file: Path) -> None:
+    """Take a ready file away, if it is there. Raises LocalError."""
+    try:
+        ready_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise LocalError(f"{ready_file} cannot be removed: {error.strerror}.") from error
+
+
+def _tell_of_hook(event: HookEvent) -> None:
+    """What happens to the command of `--on-entry`."""
+    log = logging.logger()
+    match event.what:
+        case What.STARTED:
+            log.info("hook_started")
+        case What.BEHIND:
+            log.warning("hook_behind")
+        case What.DROPPED:
+            log.warning("hook_dropped", dropped=event.dropped)
+        case What.ENDED:
+            log.warning("hook_ended", code=event.code, retry=event.retry)
+        case What.FAILED:
+            log.warning("hook_failed", reason=event.reason, retry=event.retry)
+        case _:
+            assert_never(event.what)
+
+
+class Totals:
+    """What came of serving, told as it happens and added up."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self.sessions = {"done": 0, "failed": 0, "cancelled": 0}
+        self.sent = 0
+        self.received = 0
+
+    def session(self, served: Served) -> None:
+        self.sessions[served.state] += 1
+        self.sent += served.entries_sent
+        self.received += served.new_entries
+        self._states.served(served, now())
+        counters = served.counters
+        log = logging.logger(peer=served.peer, session=sum(self.sessions.values()))
+        tell = log.warning if served.state == "failed" else log.info
+        tell(
+            "session_ended",
+            state=served.state,
+            entries_sent=served.entries_sent,
+            entries_new=served.new_entries,
+            bytes_sent=counters.total_sent(),
+            bytes_received=counters.total_received(),
+            **({"reason": served.reason} if served.reason else {}),
+        )
+
+    def notice(self, count: int) -> None:
+        logging.logger().info("new_entries", count=count)
+
+    def stopped(self, hook: Hook | None) -> None:
+        """The last event: everything added up."""
+        fields = {} if hook is None else {"hook_told": hook.delivered, "hook_dropped": hook.dropped}
+        logging.logger().info(
+            "stopped",
+            sessions=sum(self.sessions.values()),
+            entries_sent=self.sent,
+            entries_new=self.received,
+            **fields,
+        )
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "state": "done",
+            "sessions": self.sessions,
+            "entries": {"sent": self.sent, "received": self.received},
+        }
