@@ -222,7 +222,21 @@ def test_now_and_then_the_sets_are_compared_again_which_heals_what_no_push_has_t
     simulate(main)
 
 
-def test_a_peer_that_falls_silent_is_let_go_and_one_that_has_nothing_to_say_is_not() -> None:
+def test_a_peer_that_falls_silent_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PING_SECONDS", 10 * limits.IDLE_TIMEOUT)
+
+    async def main() -> None:
+        async with network(2, [(0, 1)]) as (_, [wire], [keeper]):
+            await trio.sleep(limits.IDLE_TIMEOUT - 5)
+            assert keeper.state.phase is Phase.LIVE
+            await trio.sleep(20)
+            assert len(wire.dialled) == 2
+            assert keeper.state.sessions == 1
+
+    simulate(main)
+
+
+def test_a_peer_that_has_nothing_to_say_is_kept() -> None:
     async def main() -> None:
         async with network(2, [(0, 1)]) as (_, [wire], [keeper]):
             await trio.sleep(0.8 * limits.LIVE_SECONDS - 10)
