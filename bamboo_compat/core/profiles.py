@@ -41,7 +41,7 @@ _SCHEMA_KEY = b"schema"
 # How a tagged hash of this many bytes begins.
 _HASH_SIZES = {PREFIX + flavour.value[1]: bytes(flavour.value) for flavour in Flavour}
 _LAST_SYSTEM_LOG = 1023
-_SYSTEM_SCHEMAS = frozenset(
+SYSTEM_SCHEMAS = frozenset(
     {"schema_definition_v1", "schema_field_definition_v1", "blob_v1", "blob_piece_v1"}
 )
 MAX_NAME = 160
@@ -131,7 +131,7 @@ class Profile:
         """Whether the log is one that others are understood by."""
         if self.log_per == "schema":
             return log_id <= _LAST_SYSTEM_LOG
-        return schema in _SYSTEM_SCHEMAS
+        return schema in SYSTEM_SCHEMAS
 
     def collection(self, log_id: int, schema: str | None) -> str:
         """The name of the collection that an entry is in: the same on every node."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 
-from bamboo_compat.core.profiles import Profile
+from bamboo_compat.core.profiles import SYSTEM_SCHEMAS, Profile
 from bamboo_compat.replication import limits
 from bamboo_compat.replication.machine import TooMuchToTellError
 from bamboo_compat.replication.source import (
@@ -31,9 +31,9 @@ from bamboo_compat.set.reading import Reader
 from setsync.store.contract import EntryStore, Origin, Snapshot
 
 # What servers of a family know from the start. Where log ids tell (rfc0001), no name does.
-FROM_THE_START = {
+FROM_THE_START: dict[str, tuple[str, ...]] = {
     "rfc0001": (),
-    "aquadoggo": ("blob_piece_v1", "blob_v1", "schema_definition_v1", "schema_field_definition_v1"),
+    "aquadoggo": tuple(sorted(SYSTEM_SCHEMAS)),
 }
 # A log id of the system and one that is not, where ids tell.
 _LOG_IDS = (0, 1024)
