@@ -144,6 +144,8 @@ ACCEPTS_PER_SECOND_PER_ADDRESS = 5.0
 # Nodes that one knows by name; each is a line of some 200 bytes in a file read whole.
 MAX_PEERS = 10_000
 MAX_PEERS_FILE = 8 * MIB
+# Who changes that file waits so long for another who does.
+PEERS_LOCK_SECONDS = 5.0
 
 # --- disk -------------------------------------------------------------------------------
 

@@ -12,16 +12,18 @@ import enum
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from setsync.errors import NewerFormatError, PeersFileError, UsageError
-from setsync.limits import MAX_PEERS, MAX_PEERS_FILE
+from setsync.limits import MAX_PEERS, MAX_PEERS_FILE, PEERS_LOCK_SECONDS
 from setsync.node.address import Address
 
 FORMAT_VERSION = 1
+_LOOK_AGAIN_SECONDS = 0.02
 _MAX_NAME = 64
 
 
@@ -100,7 +102,7 @@ class PeersFile:
         except OSError as error:
             raise PeersFileError(f"{lock} cannot be opened: {error.strerror}.") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._wait_for(descriptor)
             self._seen = None
             book = self.read()
             yield book
@@ -109,6 +111,21 @@ class PeersFile:
             # Whether or not it got to the disk: what we hold has been changed by others.
             self._seen = None
             os.close(descriptor)
+
+    def _wait_for(self, descriptor: int) -> None:
+        """A change takes a moment; whoever holds the lock longer is stopped, not busy."""
+        deadline = time.monotonic() + PEERS_LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise PeersFileError(
+                        f"Another process has been changing {self.path} for "
+                        f"{PEERS_LOCK_SECONDS:g} seconds."
+                    ) from error
+                time.sleep(_LOOK_AGAIN_SECONDS)
 
     def _write(self, book: Book) -> None:
         content = json.dumps(_as_json(book), indent=1).encode("ascii") + b"\n"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from setsync.errors import NewerFormatError, PeersFileError, SetsyncError, UsageError
 from setsync.limits import MAX_PEERS, MAX_PEERS_FILE
+from setsync.node import peers
 from setsync.node.address import SCHEME, Address, join_address, parse_key, split_address
 from setsync.node.peers import Book, Peer, PeersFile, Rule
 
@@ -298,3 +299,15 @@ def test_what_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path) -> None
         PeersFile(tmp_path / "nowhere" / "peers.json").changing(),
     ):
         pytest.fail("there is nothing to change")
+
+
+def test_a_change_that_never_ends_keeps_no_other_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PEERS_LOCK_SECONDS", 0.0)
+    one, two = (PeersFile(tmp_path / "peers.json") for _ in range(2))
+    with one.changing(), pytest.raises(PeersFileError, match="Another process"), two.changing():
+        pass
+    with two.changing() as book:
+        book.put(Peer(bytes(32)))
+    assert one.read().peers
