@@ -25,6 +25,7 @@ class Abort(enum.IntEnum):
     CANCELLED = 7
     INTERNAL = 8
     NOT_LISTED = 9
+    INVITE = 10
 
 
 class SetsyncError(Exception):
@@ -80,6 +81,19 @@ class PayloadWithheldError(LocalError):
     code = "withheld"
 
 
+class PayloadDroppedError(LocalError):
+    """It was dropped here on purpose. 'setsync payload restore ID' wants it again, and the next
+    sync with a node that has it brings it."""
+
+    code = "dropped"
+
+
+class PayloadNeededError(LocalError):
+    """Nothing was dropped. This node needs that payload for as long as it has the entry."""
+
+    code = "payload_needed"
+
+
 class InvalidNameError(LocalError):
     """A collection is named like a path: 1 to 255 bytes of UTF-8, segments joined by '/'."""
 
@@ -131,10 +145,72 @@ class NoSuchPeerError(LocalError):
     code = "no_such_peer"
 
 
+class PlaceFileError(LocalError):
+    """place.json says on which machine and disk a data directory belongs; if this is the only one
+    there is, 'setsync home adopt' writes it anew."""
+
+    code = "place_file"
+
+
+class PolicyFileError(LocalError):
+    """policy.json belongs to 'setsync policy'; correct it, or move it away and set it anew.
+    Until then the node talks to nobody."""
+
+    code = "policy_file"
+
+
+class NoSuchRuleError(LocalError):
+    """'setsync policy show' shows the rules of this node."""
+
+    exit_code = 10
+    code = "no_such_rule"
+
+
+class NoSuchInviteError(LocalError):
+    """'setsync peers invite list' lists the invites that are remembered here."""
+
+    exit_code = 10
+    code = "no_such_invite"
+
+
 class ListenError(LocalError):
     """Choose another port with --listen HOST:PORT (0 picks a free one), or stop what uses it."""
 
     code = "listen"
+
+
+class LibraryMissingError(LocalError):
+    """Install it with the others: pip install 'setsync[lan]'"""
+
+    code = "library_missing"
+
+
+class WebLibraryMissingError(LibraryMissingError):
+    """Install it with the others: pip install 'setsync[web]'"""
+
+
+class WebListenError(ListenError):
+    """Choose another port with --web HOST:PORT (0 picks a free one), or stop what uses it."""
+
+
+class WebTokenError(LocalError):
+    """web.token is the operator's, one line for you alone (mode 0600). Remove it, and 'setsync web
+    open' makes another; who was logged in with the old one has to log in again."""
+
+    code = "web_token"
+
+
+class NotServedError(LocalError):
+    """Start it with 'setsync serve --web 127.0.0.1:2020' on this directory."""
+
+    code = "not_served"
+
+
+class DiscoveryError(LocalError):
+    """Listen on an address of a network that carries multicast (--listen 0.0.0.0:7717), or do
+    without --discover and name the others with --peer."""
+
+    code = "discovery"
 
 
 # --- the other side's -------------------------------------------------------------------
@@ -146,6 +222,8 @@ class PeerError(SetsyncError):
     exit_code = 3
     code = "peer"
     abort = Abort.PROTOCOL
+    # Whether the other side said so of us, in an ABORT, and not we of it.
+    was_told = False
 
     def __init__(self, message: str, abort: Abort | None = None) -> None:
         super().__init__(message)
@@ -182,6 +260,24 @@ class NotListedError(PeerError):
     exit_code = 3
     code = "not_listed"
     abort = Abort.NOT_LISTED
+
+
+class InviteError(PeerError):
+    """Its operator makes invites with 'setsync peers invite create'; give one with --invite CODE.
+    Who was let in once needs none again."""
+
+    exit_code = 3
+    code = "invite"
+    abort = Abort.INVITE
+
+
+class NetworkKeyError(PeerError):
+    """Both nodes need the same network key, or none: 'setsync network show' on each tells, and
+    'setsync network join' or 'leave' changes it."""
+
+    exit_code = 3
+    code = "network_key"
+    abort = Abort.REFUSED
 
 
 class PeerTimeoutError(PeerError):
@@ -235,10 +331,23 @@ class StoreLockedError(StoreError):
     code = "locked"
 
 
+class StoreBusyError(StoreError):
+    """Nothing was stored by this step. If a process is named above and stopped, let it go on
+    (kill -CONT PID) or end it; if it is at work, look at the disk. Then run it again."""
+
+    code = "busy"
+
+
 class StoreFullError(StoreError):
     """Free some space and run it again; what was acknowledged before is safe."""
 
     code = "full"
+
+
+class NoRoomError(StoreFullError):
+    """Free some space; other nodes bring again what is missing, and nothing is lost."""
+
+    code = "no_room"
 
 
 class StoreLimitError(StoreError):

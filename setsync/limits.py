@@ -35,6 +35,27 @@ MAX_COLLECTIONS_PER_AUTHOR = 4_096
 MAX_PATTERNS = 64
 MAX_PATTERN = 511
 
+# --- what one author, and one peer, may fill a node with ---------------------------------
+
+# Bytes are those of headers and payloads. What a person writes in a lifetime fits several
+# times; a program that logs once a minute fills the entries in two years and shows itself.
+DEFAULT_AUTHOR_ENTRIES = 1_000_000
+# A key costs nothing, so this bounds no disk by itself: it bounds what one mistake, or one
+# stolen key, makes of it.
+DEFAULT_AUTHOR_BYTES = 1 * GIB
+# What a peer may bring in a day (UTC) that is new. A first sync of a large node fits in.
+DEFAULT_PEER_ENTRIES_A_DAY = 10_000_000
+# Under 200 KiB a second all day long: it takes a week to fill an ordinary disk, not an hour.
+DEFAULT_PEER_BYTES_A_DAY = 16 * GIB
+# A refusal is remembered this long, and then asked about again: policies change, and a
+# quota of a peer begins anew with each day.
+REFUSED_SECONDS = 86_400.0
+# Refusals that are remembered, about 140 bytes each on the disk. One more empties the table,
+# and then something is sent once more.
+MAX_REFUSED = 1_000_000
+# Payloads that one look into the list of those not here returns.
+MAX_WITHHELD_LISTED = 10_000
+
 # --- the wire ---------------------------------------------------------------------------
 
 # A frame is held whole before it is looked at, so its ceiling is what a byte of header
@@ -44,6 +65,8 @@ MAX_FRAME = 1 * MIB
 MAX_CONTROL_FRAME = 64 * KIB
 # Decoded items of one array. 1 MiB of one-byte items would otherwise cost eight times that.
 MAX_ARRAY = 4_096
+# An invite's code: 16 bytes of chance and room for a longer kind.
+MAX_INVITE = 64
 # A refusal's sentence, and what of it is shown.
 MAX_SENTENCE = 500
 
@@ -61,6 +84,9 @@ IDS_PER_READ = 4_096
 # An honest reconciliation needs one round a level of the trie, at most 64 levels, and each
 # rung of the ladder may use them again.
 MAX_ROUNDS = 64 + 64
+# All rounds of a pass. Ten million scattered differences take seconds of it on a line of 1 MB/s;
+# who answers each question at the last moment would otherwise hold a session for hours.
+COMPARING_SECONDS = 900.0
 # Questions in one round; an id list's own length is bounded by the frame.
 MAX_QUESTIONS = 4_096
 # Bytes of answers that one round asks for, so that neither side holds more than this.
@@ -70,9 +96,17 @@ ROUND_ANSWER_BYTES = 4 * MIB
 MAX_ROUND_ANSWER_BYTES = 4 * ROUND_ANSWER_BYTES
 # Ranges that differ and are not closed yet, and ranges of which something is wanted: about
 # 300 bytes each, for 11 that the other side has to send.
-MAX_RANGES = 524_288
+MAX_RANGES = 262_144
 # Ids in one list. At 32 bytes each, the last rung's width, they are three quarters of a frame.
 MAX_LIST_IDS = 24_576
+# What comparing may cost a side in a session: see reconcile/effort.py. A step is about a
+# microsecond, so that a peer of a set of 100,000 takes two seconds of us at most.
+STEPS_PER_ID = 12
+STEPS_PER_COLLECTION = 64
+SPARE_STEPS = 524_288
+BYTES_PER_STEP = 16
+# Bytes of answers that a session gets of a small set; of a larger one twice its ids.
+MIN_TOLD_BYTES = 1 * MIB
 # Sketches that a session keeps at one moment; each is a part of 130 KiB or less of the cache.
 HELD_SKETCHES = 64
 # Ids that are encoded for a sketch which is not kept: 0.1 s of work.
@@ -85,6 +119,10 @@ LISTED_COLLECTIONS = 64
 MAX_PASSES = 3
 # Batches of arrived entries that may wait for their commit, per connection.
 UNCOMMITTED_BATCHES = 4
+# Payloads that one session asks for, of entries that are here without: 8 KiB of short ids.
+MAX_WANTED_PAYLOADS = 1_024
+# Who had none of the payloads that were asked for is asked again after this.
+ASK_AGAIN_SECONDS = 3_600.0
 # Messages of wants that the initiator lets be served at a time, and the responder holds.
 WANTS_UNDER_WAY = 2
 # Ids of entries that a peer brought lately, and that are not sent back to it: 40 bytes each.
@@ -141,11 +179,112 @@ MAX_PENDING_PER_ADDRESS = 4
 ACCEPTS_PER_SECOND = 50.0
 ACCEPTS_PER_SECOND_PER_ADDRESS = 5.0
 
+# Who sent an invalid entry, or what no node of ours sends, is refused so long: a person notices
+# and repairs it meanwhile, and a broken node does not spend our time on the same entry.
+PENALTY_SECONDS = 600.0
+# Between two beginnings of sessions of one key. Who has news stays connected; a retry waits
+# as long anyway.
+REST_SECONDS = 1.0
+# Keys that either is remembered of, about 300 bytes each.
+MAX_PENALTIES = 4_096
+
 # Nodes that one knows by name; each is a line of some 200 bytes in a file read whole.
 MAX_PEERS = 10_000
 MAX_PEERS_FILE = 8 * MIB
+MAX_PEER_NAME = 64
+# Circles of people that one person tells apart.
+MAX_GROUPS = 16
+MAX_GROUP_NAME = 32
+# Open ones and those that are remembered: about 300 bytes each in the same file.
+MAX_INVITES = 1_000
+# A course's worth of guests for one code.
+MAX_INVITE_USES = 1_000
+# Who invites for longer than a season can do so anew: a code lies about in a mailbox.
+MAX_INVITE_SECONDS = 90 * 86_400
+# Who comes with an invite that is of no use any more is told why for so long after it expired.
+INVITE_MEMORY_SECONDS = 7 * 86_400
+# Tries of invites: so many at once and then one every so many seconds. No number of tries
+# finds 128 bits of chance; this bounds what trying costs us. Those that succeed do not count.
+INVITE_TRIES_PER_ADDRESS = 5
+INVITE_TRIES = 20
+INVITE_TRY_SECONDS = 60.0
 # Who changes that file waits so long for another who does.
 PEERS_LOCK_SECONDS = 5.0
+
+# --- the local network ------------------------------------------------------------------
+
+# Nodes found there that one keeps up with: a quarter of all connections, so that what is
+# announced cannot take the places of those who dial us.
+MAX_FOUND = 32
+# Addresses of one such node; a machine is rarely in more networks that this one is in too.
+MAX_FOUND_PLACES = 8
+# Announcements that wait to be looked at; of what is too many we hear again by asking.
+FOUND_EVENTS = 64
+# How often the list of peers is looked at again, and those let go that have vanished.
+FOUND_LOOK_SECONDS = 5.0
+# Between the begins of two attempts to keep up with one node, however often it is announced:
+# each is a few dials at an address that anybody in the network may have named.
+FOUND_REST_SECONDS = 30.0
+# Longest wait for an answer to one question. Who has said it a second ago waits with it, as
+# RFC 6762 wants.
+FOUND_ASK_SECONDS = 3.0
+
+# --- policy -----------------------------------------------------------------------------
+
+# Looked up by their keys, so the number costs nothing but the file, which is read whole.
+MAX_BLOCKED_AUTHORS = 10_000
+MAX_POLICY_FILE = 8 * MIB
+# Matched once a collection, and then remembered.
+MAX_WRITER_RULES = 256
+MAX_WRITERS = 10_000
+# Groups that something is shared with; all shares together are at most MAX_PATTERNS.
+MAX_SHARING_GROUPS = 64
+# Text of all patterns that are shared, and of all that are blocked: with MAX_PATTERNS
+# interests of MAX_PATTERN bytes they fit into a HELLO of MAX_CONTROL_FRAME.
+MAX_PATTERNS_TEXT = 12 * KIB
+# The store counts in 8 bytes.
+MAX_QUOTA = 2**63 - 1
+
+# --- the page ---------------------------------------------------------------------------
+
+# Browsers send a few hundred bytes of headers; a cookie of another program on this machine may
+# be among them.
+MAX_WEB_HEADERS = 16 * KIB
+# What GraphQL clients publish is two hex texts of a payload; forms are far smaller.
+MAX_WEB_BODY = 1 * MIB
+# Fields of a form or a query; ours have under ten.
+MAX_WEB_FIELDS = 64
+# From the first byte of a request to its last, and for a browser to take some of an answer.
+WEB_SECONDS = 10.0
+# A browser opens six, one of which stays for the events.
+MAX_WEB_CONNECTIONS = 32
+# Of those, pages that are kept up to date; others must still get in.
+MAX_WEB_LISTENERS = 16
+# Pages hear of changes at most this often, or a fast sync would make browsers ask all the time.
+WEB_EVENT_SECONDS = 0.5
+# So often a silent stream of events says that it lives, for whatever stands between.
+WEB_ALIVE_SECONDS = 15.0
+# Rows of one page.
+MAX_WEB_ROWS = 100
+# Entries that one search by author looks at, in short snapshots; it goes on from there.
+MAX_WEB_SEARCHED = 5_000
+# Of a payload that is shown; more is for downloading.
+MAX_WEB_TEXT = 64 * KIB
+MAX_WEB_HEX = 4 * KIB
+# Nodes of the history in a plot, and how far apart at first; when they are used up, every other
+# one goes and the rest stand for twice the time.
+WEB_SAMPLES = 720
+WEB_SAMPLE_SECONDS = 2.0
+# Sessions with one peer that are remembered for the page.
+WEB_SESSIONS = 20
+# Somebody walks from a terminal to a browser within this.
+WEB_LOGIN_SECONDS = 120.0
+# Who has logged in stays so for a working day.
+WEB_SESSION_SECONDS = 12 * 3600.0
+# Browsers that are logged in at a time; the oldest goes.
+MAX_WEB_LOGINS = 64
+# Things that were started on the page and run on.
+MAX_WEB_JOBS = 8
 
 # --- disk -------------------------------------------------------------------------------
 
@@ -154,8 +293,22 @@ PEERS_LOCK_SECONDS = 5.0
 MAP_SIZE = 1 * TIB
 # Reader slots: one per thread or snapshot in use, over all processes on the directory.
 MAX_READERS = 512
+# Who cannot begin to write within this is told who holds the store. A batch takes under a
+# second; a disk that is busy with others' work rarely needs longer than ten.
+WRITE_LOCK_SECONDS = 30.0
+# While a read transaction lasts, nothing that was freed meanwhile is used again and the file
+# grows. Answers take milliseconds.
+SNAPSHOT_SECONDS = 5.0
+# How often a node looks for snapshots that lasted longer, and tells of them.
+SNAPSHOT_REPORT_SECONDS = 60.0
 # Sketches of large collections kept in memory, 160 KiB each; a collection has 1 or 17.
 SKETCH_CACHE_BYTES = 32 * MIB
+# What others bring is refused when less is free: room for a machine to go on, and for its owner
+# to act. A small disk keeps its twentieth instead.
+REMOTE_RESERVE = 512 * MIB
+DISK_SHARE = 0.05
+# Our own entries go on until here, where LMDB still commits.
+OWN_RESERVE = 64 * MIB
 # Entries the writer puts into one transaction; past this a batch gains nothing.
 COMMIT_ENTRIES = 4_096
 # Bytes the writer lets wait before whoever brings more has to wait too.

@@ -227,7 +227,8 @@ def _rows(page: Page, digits: int) -> list[str]:
 
 
 def _size(entry: EntryLine) -> str:
-    return f"withheld, {entry.payload_size} B" if entry.withheld else f"{entry.payload_size} B"
+    where = "dropped here, " if entry.dropped else "withheld, " if entry.withheld else ""
+    return f"{where}{entry.payload_size} B"
 
 
 def _print_payload(entry: EntryLine) -> None:

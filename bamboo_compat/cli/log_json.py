@@ -76,6 +76,7 @@ def _entry_json(entry: EntryLine) -> dict[str, object]:
         "end_of_log": entry.end_of_log,
         "payload_size": entry.payload_size,
         "withheld": entry.withheld,
+        "dropped": entry.dropped,
         "collection": entry.collection,
         "belongs_in": entry.belongs,
         "payload": entry.payload.as_json() if entry.payload is not None else None,

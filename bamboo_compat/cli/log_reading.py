@@ -162,7 +162,7 @@ def _look(reader: Reader, node: Node, found: Branches, most: int) -> Look:
 @dataclass(frozen=True, slots=True)
 class EntryLine:
     """One entry. `belongs`: the collection that its payload names, where its first copy
-    came under another."""
+    came under another. `dropped`: withheld because somebody here dropped it."""
 
     seq_num: int
     id: bytes
@@ -174,6 +174,7 @@ class EntryLine:
     collection: str
     belongs: str | None
     payload: Described | None
+    dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -223,6 +224,7 @@ def _entry(reader: Reader, snapshot: Snapshot, node: Node, characters: int) -> E
         collection,
         _belongs(collection, entry, payload),
         describe(payload, entry.payload_size, characters) if characters else None,
+        reader.is_dropped(node),
     )
 
 

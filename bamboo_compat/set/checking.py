@@ -116,8 +116,12 @@ class _Check:
         ):
             yield f"arrival {node.arrival} is not entry {node.id.hex()}."
             return
-        if node.payload_arrival and self._tables.logged(node.payload_arrival)[1] is None:
-            yield f"entry {node.id.hex()} should have its payload and has not."
+        if node.payload_arrival:
+            is_gone = self._tables.logged(node.payload_arrival)[1] is None
+            if is_gone and not node.has(Flag.WITHHELD):
+                yield f"entry {node.id.hex()} should have its payload and has not."
+            if node.has(Flag.WITHHELD) and not is_gone:
+                yield f"entry {node.id.hex()} should not have its payload and has."
         for link, tagged in ((Link.BACKLINK, entry.backlink), (Link.LIPMAALINK, entry.lipmaalink)):
             if tagged is not None:
                 yield from self._link(node, link, tagged, counted)

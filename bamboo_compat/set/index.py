@@ -19,7 +19,8 @@ from bamboo_compat.set.layout import Flag, Link, LogRow, Node, loose_key, node_k
 from bamboo_compat.set.shelf import Shelf
 from bamboo_compat.set.standings import Standings, attach, keys_from, wanted
 from bamboo_compat.set.subjects import FLAGS, Subjects, claimed_profile
-from setsync.model.indexes import Arrived, Tables
+from setsync.errors import PayloadNeededError
+from setsync.model.indexes import Arrived, Payload, Tables
 
 _PREFIX = 2
 
@@ -37,11 +38,56 @@ class BambooIndex:
             update.take(one)
         update.finish()
 
+    def dropped(self, tables: Tables, payload: Payload) -> None:
+        """The entry has no payload here, or that of a copy elsewhere. What the payload said
+        stays noted: subjects, documents and forks are facts, whoever still has the evidence.
+
+        Raises PayloadNeededError for evidence of a fork that no other copy has.
+        """
+        shelf = Shelf(tables)
+        node = _node_of(shelf, payload)
+        if payload.elsewhere is not None:
+            node.payload_arrival = payload.elsewhere
+        else:
+            _refuse_evidence(tables, node)
+            if not node.has(Flag.WITHHELD):
+                shelf.log(node.log).withheld += 1
+            node.flags |= Flag.WITHHELD
+            node.payload_arrival = payload.arrival
+        shelf.changed(node)
+        shelf.flush()
+
+    def restored(self, tables: Tables, payload: Payload) -> None:
+        """The copy that was dropped counts as withheld."""
+        shelf = Shelf(tables)
+        node = _node_of(shelf, payload)
+        if node.payload_arrival == payload.arrival:
+            node.payload_arrival = 0
+            shelf.changed(node)
+            shelf.flush()
+
     def check(self, tables: Tables) -> Iterator[str]:
         """Everything again from the entries themselves; see `checking`."""
         from bamboo_compat.set.checking import check_index  # not needed to add
 
         return check_index(tables)
+
+
+def _node_of(shelf: Shelf, payload: Payload) -> Node:
+    entry = entry_of(payload.claims)
+    log = shelf.open_log(entry.author, entry.log_id)
+    return shelf.expect(node_key(log.number, entry.seq_num, payload.id))
+
+
+def _refuse_evidence(tables: Tables, node: Node) -> None:
+    """That an author has two logs for one thing can be shown by their payloads alone."""
+    from bamboo_compat.set.reading import Reader  # not needed to add
+
+    for fork in Reader(tables).forks_shown_by(node):
+        raise PayloadNeededError(
+            f"The payload of {node.id.hex()} stays: it shows the fork {fork.hex()}, and nothing "
+            "else can."
+        )
 
 
 class _Update:

@@ -161,7 +161,8 @@ class Node:
     A link is the id of the entry that it leads to once that is here (`..._FOUND`: in its
     place, `..._ASTRAY`: not what it should be), else the first 32 bytes of the digest as
     written. `arrival` is the first copy's,
-    `payload_arrival` that of a copy with the payload, or 0. `document`: tagged hash of the
+    `payload_arrival` that of a copy with the payload, or 0; with WITHHELD that of a copy whose
+    payload was dropped here. `document`: tagged hash of the
     operation that the document began with, or nothing.
     """
 

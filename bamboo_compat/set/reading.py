@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
+from bamboo_compat.core.forks import fork_id
 from bamboo_compat.core.lipmaa import lipmaa
 from bamboo_compat.core.report import Branch, Fork, ForkKind, Head, LogState, Standing
 from bamboo_compat.core.yamf import Flavour
@@ -158,6 +159,10 @@ class Reader:
                 return
             yield node
 
+    def is_dropped(self, node: Node) -> bool:
+        """Whether the payload is not here because somebody here dropped it."""
+        return node.has(Flag.WITHHELD) and bool(node.payload_arrival)
+
     def parent(self, node: Node) -> Node | None:
         """The entry before, where the backlink leads there."""
         if not node.has(Flag.BACKLINK_FOUND):
@@ -219,6 +224,24 @@ class Reader:
                 keys = firsts_about(self._subjects, name)
                 found = (self.shelf.expect(key) for key in keys)
         return list(islice(found, MAX_BRANCHES))
+
+    def forks_shown_by(self, node: Node) -> Iterator[bytes]:
+        """Forks of which this entry's payload is evidence: of a schema the first that names it,
+        of a document every operation, since they prove each other's place in it."""
+        if node.document:
+            subject = node.document.hex().encode("ascii")
+            author, _ = self.shelf.owner(node.log)
+            fork = fork_id(ForkKind.DOUBLE_SCHEMA, author, 0, 0, subject)
+            if self.fork_row(fork) is not None:
+                yield fork
+        level = layout.level_key(node.log, node.seq_num)
+        for key in keys_from(self._doubts.items(level), level):
+            fork = key[layout.LEVEL_BYTES :]
+            row = self.fork_row(fork)
+            if row is None or KINDS_BY_NUMBER[row.kind] is not ForkKind.DOUBLE_SCHEMA:
+                continue
+            if any(side.key == node.key for side in self.sides(row)):
+                yield fork
 
     def _contestants(self, row: ForkRow) -> Iterator[Node]:
         level = layout.level_key(row.log, row.seq_num)

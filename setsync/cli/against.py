@@ -21,11 +21,16 @@ def compare(address: str, data: Path, *, trust_first: bool, plain: bool, as_json
     """
     with common.opened(data) as (directory, store):
         key = directory.node_key()
-        dialler = Dialler(key, directory.peers, plain=plain)
+        dialler = Dialler(key, directory.peers, plain, directory.network_key())
         target = dialler.find(address, trust_first=trust_first)
 
         async def main() -> Report:
-            async with open_local(store, node_id=key.public) as local:
+            async with open_local(
+                store,
+                node_id=key.public,
+                policy=directory.policy.read,
+                groups=directory.groups_of,
+            ) as local:
                 return await dialler.session(target, local, Options(peek=True))
 
         report = run_stoppable(main)

@@ -30,7 +30,7 @@ from setsync.errors import (
 
 if TYPE_CHECKING:
     from setsync.node.config import DataDirectory, Settings
-    from setsync.store.contract import Origin
+    from setsync.store.contract import Origin, StoredEntry
     from setsync.store.lmdb_store import Store
 
 FAILED = 1
@@ -275,3 +275,10 @@ def _let_go_of_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def payload_note(entry: StoredEntry) -> str:
+    """What follows the size of an entry whose payload is not here."""
+    if entry.payload is not None:
+        return ""
+    return ", dropped" if entry.dropped else ", withheld"

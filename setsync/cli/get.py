@@ -9,7 +9,12 @@ from pathlib import Path
 import click
 
 from setsync.cli.common import data_option, json_option, opened, print_columns, print_json
-from setsync.errors import AmbiguousPrefixError, NoSuchEntryError, PayloadWithheldError
+from setsync.errors import (
+    AmbiguousPrefixError,
+    NoSuchEntryError,
+    PayloadDroppedError,
+    PayloadWithheldError,
+)
 from setsync.model.formats import Claims, format_of
 from setsync.store.contract import Snapshot, StoredEntry
 from setsync.store.lmdb_store import Store
@@ -18,7 +23,7 @@ _SHORTEST = 8
 _HEX = re.compile("[0-9a-f]{8,64}")
 
 
-def _id_prefix(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def id_prefix(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """8 to 64 hex digits; upper case is lowered."""
     prefix = value.lower()
     if not _HEX.fullmatch(prefix):
@@ -27,7 +32,7 @@ def _id_prefix(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 @click.command()
-@click.argument("id_", metavar="ID", callback=_id_prefix)
+@click.argument("id_", metavar="ID", callback=id_prefix)
 @click.option("--header", is_flag=True, help="Print what the entry's header says instead.")
 @data_option
 @json_option
@@ -50,6 +55,8 @@ def get(id_: str, header: bool, data: Path, as_json: bool) -> None:
         print_json(fields if header else fields | {"payload": _encoded(entry.payload)})
     elif header:
         print_columns(_words(fields))
+    elif entry.dropped:
+        raise PayloadDroppedError(f"The payload of {entry.id.hex()} was dropped.")
     elif entry.payload is None:
         raise PayloadWithheldError(f"The payload of {entry.id.hex()} is not here.")
     else:
@@ -103,6 +110,7 @@ def header_fields(entry: StoredEntry, claims: Claims) -> dict[str, object]:
         "payload_size": claims.payload_size,
         "payload_hash": claims.payload_hash.hex(),
         "payload_here": entry.payload is not None,
+        "payload_dropped": entry.dropped,
         "signature": claims.signature.hex(),
         "arrival": entry.arrival,
     }

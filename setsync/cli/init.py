@@ -24,13 +24,13 @@ def init(data: Path, as_json: bool) -> None:
       setsync init --data ~/notes
     """
     from setsync.model.keys import SecretKey
-    from setsync.node.address import DEFAULT_PORT, Address
+    from setsync.node.address import Address
     from setsync.node.config import DataDirectory
 
     node, author = SecretKey(os.urandom(32)), SecretKey(os.urandom(32))
     directory = DataDirectory.init(data, node, author)
     place = str(directory.path.absolute())
-    address = str(Address("HOST", DEFAULT_PORT, node.public))
+    address = str(Address.to_fill_in(node.public))
     if as_json:
         print_json(
             {

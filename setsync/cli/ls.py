@@ -13,6 +13,7 @@ from setsync.cli.common import (
     json_option,
     moment,
     opened,
+    payload_note,
     print_columns,
     print_json,
     printable,
@@ -144,5 +145,5 @@ def _entry_json(entry: StoredEntry) -> dict[str, object]:
 def _entry_line(entry: StoredEntry) -> str:
     """Id, when, who (shortened), how large. The id stands whole, for copying."""
     claims = format_of(entry.header).decode(entry.header)
-    size = f"{claims.payload_size} B" + ("" if entry.payload is not None else ", withheld")
+    size = f"{claims.payload_size} B" + payload_note(entry)
     return f"{entry.id.hex()}  {moment(claims.timestamp)}  {claims.author.hex()[:16]}  {size}"

@@ -51,6 +51,7 @@ COMMANDS = {
     "init": Lazy("setsync.cli.init:init", "Make a data directory and its keys."),
     "put": Lazy("setsync.cli.put:put", "Add entries from a file or standard input."),
     "get": Lazy("setsync.cli.get:get", "Print an entry's payload, or its header."),
+    "payload": Lazy("setsync.cli.payload:payload", "Drop payloads, or want them again."),
     "ls": Lazy("setsync.cli.ls:ls", "List collections, or the entries of one."),
     "watch": Lazy("setsync.cli.watch:watch", "Show entries as they arrive."),
     "status": Lazy("setsync.cli.status:status", "Show the node, its sets and its disk."),
@@ -59,6 +60,8 @@ COMMANDS = {
     "backup": Lazy("setsync.cli.backup:backup", "Copy the data directory while in use."),
     "check": Lazy("setsync.cli.check:check", "Recompute everything and compare."),
     "peers": Lazy("setsync.cli.peers:peers", "Say who may talk to this node."),
+    "policy": Lazy("setsync.cli.policy:policy", "Say what this node takes and shows."),
+    "network": Lazy("setsync.cli.network:network", "Keep strangers out with a shared key."),
     "key": Lazy("setsync.cli.key:key", "Make, show and carry author keys."),
     "completion": Lazy("setsync.cli.completion:completion", "Print a shell's completion script."),
 }

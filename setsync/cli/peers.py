@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
+from setsync import limits
 from setsync.cli import common
 from setsync.cli.common import moment
 from setsync.cli.progress import size
-from setsync.errors import NoSuchPeerError
-from setsync.node.address import SCHEME, Address, parse_key
+from setsync.errors import NoSuchPeerError, UsageError
+from setsync.node.address import SCHEME, Address, parse_key, split_address
 from setsync.node.config import DataDirectory
+from setsync.node.groups import group_names
+from setsync.node.invites import CODE_BYTES, Invite, digest_of, show_code
 from setsync.node.live import PeerState
+from setsync.node.local import now
 from setsync.node.peers import Peer, Rule
 from setsync.node.states import read_states
 
@@ -27,12 +33,33 @@ def peers() -> None:
     """
 
 
+_group_option = click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    help="Put it into this group and no other; a-z, 0-9 and -. Repeatable.",
+)
+_no_groups_option = click.option("--no-groups", is_flag=True, help="Take it out of all groups.")
+
+
+def _groups(known: Peer, groups: tuple[str, ...], no_groups: bool) -> tuple[str, ...]:
+    """The groups that a peer is in from now on. Raises UsageError."""
+    if groups and no_groups:
+        raise UsageError("Either --group or --no-groups.")
+    return group_names(groups) if groups or no_groups else known.groups
+
+
 @peers.command(epilog="Example: setsync peers add setsync://KEY@example.org:7717 --name anna")
 @click.argument("node", metavar="ADDRESS|KEY")
 @click.option("--name", default="", help="What you call it; 'sync NAME' then finds it.")
+@_group_option
+@_no_groups_option
 @common.data_option
 @common.json_option
-def add(node: str, name: str, data: Path, as_json: bool) -> None:
+def add(
+    node: str, name: str, groups: tuple[str, ...], no_groups: bool, data: Path, as_json: bool
+) -> None:
     """List a node: it may talk to this one, and is remembered where it is."""
     key = parse_key(node)
     address = Address.parse(node) if node.startswith(SCHEME) else None
@@ -44,6 +71,7 @@ def add(node: str, name: str, data: Path, as_json: bool) -> None:
                 rule=Rule.ALLOWED,
                 name=name or known.name,
                 address=address or known.address,
+                groups=_groups(known, groups, no_groups),
             )
         )
         told = book.peers[key]
@@ -52,11 +80,13 @@ def add(node: str, name: str, data: Path, as_json: bool) -> None:
 
 @peers.command(epilog="Example: setsync peers allow KEY")
 @click.argument("node", metavar="ADDRESS|KEY")
+@_group_option
+@_no_groups_option
 @common.data_option
 @common.json_option
-def allow(node: str, data: Path, as_json: bool) -> None:
+def allow(node: str, groups: tuple[str, ...], no_groups: bool, data: Path, as_json: bool) -> None:
     """Let a node talk to this one again, or for the first time."""
-    _set_rule(node, Rule.ALLOWED, data, as_json)
+    _set_rule(node, Rule.ALLOWED, data, as_json, groups, no_groups)
 
 
 @peers.command(epilog="Example: setsync peers block KEY")
@@ -68,10 +98,18 @@ def block(node: str, data: Path, as_json: bool) -> None:
     _set_rule(node, Rule.BLOCKED, data, as_json)
 
 
-def _set_rule(node: str, rule: Rule, data: Path, as_json: bool) -> None:
+def _set_rule(
+    node: str,
+    rule: Rule,
+    data: Path,
+    as_json: bool,
+    groups: tuple[str, ...] = (),
+    no_groups: bool = False,
+) -> None:
     key = parse_key(node)
     with DataDirectory.open(data).peers.changing() as book:
-        book.put(replace(book.peers.get(key, Peer(key)), rule=rule))
+        known = book.peers.get(key, Peer(key))
+        book.put(replace(known, rule=rule, groups=_groups(known, groups, no_groups)))
         told = book.peers[key]
     _tell(told, as_json)
 
@@ -113,10 +151,11 @@ def list_(data: Path, as_json: bool) -> None:
         return
     rows = [_row(peer) for _, peer in sorted(book.peers.items())]
     rows += [
-        (key.hex(), "trusted at first sight", "", place) for place, key in sorted(book.pins.items())
+        (key.hex(), "trusted at first sight", "", place, "")
+        for place, key in sorted(book.pins.items())
     ]
     if rows:
-        common.print_columns([("KEY", "RULE", "NAME", "ADDRESS"), *rows])
+        common.print_columns([("KEY", "RULE", "NAME", "ADDRESS", "GROUPS"), *rows])
     else:
         common.say("No peer is known here. 'setsync peers add ADDRESS' lists one.")
     if states:
@@ -141,9 +180,9 @@ def _state_row(key: str, state: PeerState) -> tuple[str, ...]:
     )
 
 
-def _row(peer: Peer) -> tuple[str, str, str, str]:
+def _row(peer: Peer) -> tuple[str, ...]:
     place = peer.address.place if peer.address is not None else ""
-    return peer.key.hex(), peer.rule.value, peer.name, place
+    return peer.key.hex(), peer.rule.value, peer.name, place, " ".join(peer.groups)
 
 
 def _tell(peer: Peer, as_json: bool) -> None:
@@ -159,4 +198,140 @@ def _as_json(peer: Peer) -> dict[str, object]:
         "rule": peer.rule.value,
         "name": peer.name,
         "address": str(peer.address) if peer.address is not None else None,
+        "groups": list(peer.groups),
+    }
+
+
+# --- invites ------------------------------------------------------------------------------
+
+
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+
+
+def _seconds(context: click.Context, option: click.Parameter, text: str) -> int:
+    """What 90m, 12h, 7d or 2w mean. Raises click.BadParameter."""
+    found = re.fullmatch("([0-9]{1,6})([mhdw])", text)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= limits.MAX_INVITE_SECONDS:
+        days = limits.MAX_INVITE_SECONDS // 86_400
+        raise click.BadParameter(
+            f"{text!r} is no time like 90m, 12h, 7d or 2w, {days}d at most.", context, option
+        )
+    return seconds
+
+
+@peers.group(
+    short_help="Let others list themselves, by a code.",
+    epilog="Example: setsync peers invite create --name anna",
+)
+def invite() -> None:
+    """Let others list themselves, by a code that you hand them.
+
+    Whoever shows the code to 'serve --access invited' is listed by it, as by 'peers add'.
+    """
+
+
+@invite.command(epilog="Example: setsync peers invite create --uses 12 --expires 2d --group course")
+@click.option(
+    "--uses",
+    type=click.IntRange(1, limits.MAX_INVITE_USES),
+    default=1,
+    show_default=True,
+    help="How many nodes it lists.",
+)
+@click.option(
+    "--expires",
+    callback=_seconds,
+    default="7d",
+    show_default=True,
+    metavar="TIME",
+    help="For how long: 90m, 12h, 7d, 2w.",
+)
+@click.option("--name", default="", help="What you call whoever comes with it.")
+@click.option(
+    "--group", "groups", multiple=True, metavar="NAME", help="Groups for them. Repeatable."
+)
+@click.option("--at", metavar="HOST:PORT", help="Where others reach this node, to be printed.")
+@common.data_option
+@common.json_option
+def create(
+    uses: int,
+    expires: int,
+    name: str,
+    groups: tuple[str, ...],
+    at: str | None,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Make an invite, and print its code: here and now, and never again."""
+    directory = DataDirectory.open(data)
+    address = Address.to_fill_in(directory.node_key().public)
+    if at is not None:
+        address = Address(*split_address(at), address.key)
+    code, made = os.urandom(CODE_BYTES), now()
+    names = group_names(groups)
+    new = Invite(digest_of(code), made, made + 1000 * expires, uses, name, names)
+    with directory.peers.changing() as book:
+        book.invites.add(new, made)
+    line = f"setsync sync {address} --invite {show_code(code)}"
+    if as_json:
+        told = {"code": show_code(code), "address": str(address), "command": line}
+        common.print_json(_invite_json(new, made) | told)
+        return
+    common.print_columns(
+        [
+            ("invite", new.id),
+            ("uses", f"{uses:,}"),
+            ("expires", moment(new.expires)),
+            ("code", show_code(code)),
+            ("guest types", line),
+        ]
+    )
+
+
+@invite.command("list", epilog="Example: setsync peers invite list")
+@common.data_option
+@common.json_option
+def list_invites(data: Path, as_json: bool) -> None:
+    """List invites, also those that were used up, revoked or expired lately."""
+    moment_ = now()
+    kept = DataDirectory.open(data).peers.read().invites.all()
+    invites = [one for one in kept if not one.is_forgotten(moment_)]
+    if as_json:
+        common.print_json({"invites": [_invite_json(one, moment_) for one in invites]})
+    elif invites:
+        rows = [_invite_row(one, moment_) for one in invites]
+        common.print_columns([("INVITE", "STATE", "USES", "EXPIRES", "NAME", "GROUPS"), *rows])
+    else:
+        common.say("There is no invite. 'setsync peers invite create' makes one.")
+
+
+@invite.command(epilog="Example: setsync peers invite revoke 1f2e3d4c")
+@click.argument("id_", metavar="ID")
+@common.data_option
+@common.json_option
+def revoke(id_: str, data: Path, as_json: bool) -> None:
+    """Take an invite back. Who came with it already stays listed."""
+    with DataDirectory.open(data).peers.changing() as book:
+        book.invites.revoke(id_.lower(), now())
+    if as_json:
+        common.print_json({"revoked": id_.lower()})
+    else:
+        common.say(f"Revoked {id_.lower()}.")
+
+
+def _invite_row(invite: Invite, at: int) -> tuple[str, ...]:
+    groups, state = " ".join(invite.groups), invite.standing(at).value
+    return invite.id, state, f"{invite.uses:,}", moment(invite.expires), invite.name, groups
+
+
+def _invite_json(invite: Invite, at: int) -> dict[str, object]:
+    return {
+        "id": invite.id,
+        "state": invite.standing(at).value,
+        "uses": invite.uses,
+        "made": invite.made,
+        "expires": invite.expires,
+        "name": invite.name,
+        "groups": list(invite.groups),
     }

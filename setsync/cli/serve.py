@@ -8,14 +8,17 @@ from typing import Any
 import click
 
 from setsync.cli import common, logging
+from setsync.cli.policy import parse_share
 from setsync.cli.services import ServiceCommand
 from setsync.cli.serving import Serving, remove
+from setsync.errors import UsageError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node.access import Mode
 from setsync.node.address import Address, split_address
 from setsync.node.config import DataDirectory
 from setsync.node.dialling import Dialler
 from setsync.node.hooks import split_command
+from setsync.node.policy import WithShares
 
 
 @click.command(
@@ -45,6 +48,14 @@ from setsync.node.hooks import split_command
     help="Only collections like this; everything by default. Repeatable.",
 )
 @click.option(
+    "--share",
+    "shares",
+    multiple=True,
+    metavar="[GROUP:]PATTERN",
+    help="For this run also share collections like this, with a group of peers or everybody; "
+    "from the first share on nothing else is. Repeatable; see 'policy share'.",
+)
+@click.option(
     "--peer",
     "peers",
     multiple=True,
@@ -56,7 +67,14 @@ from setsync.node.hooks import split_command
     type=click.Choice([mode.value for mode in Mode]),
     default=Mode.LISTED.value,
     show_default=True,
-    help="Whom to talk to: everybody but the blocked, or those whom 'peers' lists.",
+    help="Whom to talk to: everybody but the blocked, those whom 'peers' lists, or those and "
+    "who brings an invite.",
+)
+@click.option(
+    "--discover",
+    is_flag=True,
+    help="Announce this node in the local network, and keep up with those that 'peers' lists "
+    "and that are found there.",
 )
 @click.option("--plain", is_flag=True, help="Unencrypted, loopback addresses only; for measuring.")
 @click.option(
@@ -79,8 +97,10 @@ def serve(
     address: str,
     ready_file: Path | None,
     interests: tuple[str, ...],
+    shares: tuple[str, ...],
     peers: tuple[str, ...],
     access: str,
+    discover: bool,
     plain: bool,
     command: str | None,
     log: str,
@@ -93,6 +113,8 @@ def serve(
     Entries that other commands put into this directory meanwhile are noticed within a second.
     """
     logging.configure(log)
+    if discover and plain:
+        raise UsageError("What is announced is a key, and with --plain nobody can prove one.")
     host, port = split_address(address)
     assert isinstance(serve, ServiceCommand)
     services = serve.asked_for(guests)
@@ -101,7 +123,7 @@ def serve(
     if ready_file is not None:
         remove(ready_file)
     directory = DataDirectory.open(data)
-    dialler = Dialler(directory.node_key(), directory.peers, plain=plain)
+    dialler = Dialler(directory.node_key(), directory.peers, plain, directory.network_key())
     serving = Serving(
         directory,
         Address(host, port),
@@ -112,7 +134,21 @@ def serve(
         Mode(access),
         services,
         words,
+        _policy(directory, shares),
+        discovers=discover,
     )
     totals = serving.run()
     if as_json:
         common.print_json(totals.as_json())
+
+
+def _policy(directory: DataDirectory, texts: tuple[str, ...]) -> WithShares:
+    """The directory's rules with the shares of this run. Raises UsageError, InvalidNameError,
+    PolicyFileError, NewerFormatError: a node whose rules cannot be read does not start."""
+    shares: dict[str, tuple[Pattern, ...]] = {}
+    for text in texts:
+        group, pattern = parse_share(text)
+        shares[group] = (*shares.get(group, ()), pattern)
+    policy = WithShares(directory.policy.read, shares)
+    policy()
+    return policy

@@ -11,7 +11,7 @@ Guests are looked for when serve's options are needed, and by no other command.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ import trio
 from setsync.cli import common
 from setsync.node.local import Local
 from setsync.node.node import open_local
+from setsync.node.policy import Policy
 from setsync.store.contract import EntryStore
 
 ENTRY_POINT_GROUP = "setsync.services"
@@ -86,13 +87,16 @@ async def run_services(
     interests: Sequence[str],
     node_id: bytes,
     max_payload: int,
+    policy: Callable[[], Policy],
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run services around a store until cancelled; started once all can be reached.
 
     Raises what a service raises.
     """
-    around = open_local(store, node_id=node_id, interests=interests, max_payload=max_payload)
+    around = open_local(
+        store, node_id=node_id, interests=interests, max_payload=max_payload, policy=policy
+    )
     async with around as local, trio.open_nursery() as nursery:
         for service in services:
             await nursery.start(partial(service, local))

@@ -12,6 +12,8 @@ from typing import assert_never
 import trio
 
 from setsync.cli import common, logging
+from setsync.cli.discovering import Discovering
+from setsync.cli.guests import guests_of
 from setsync.cli.loop import run_stoppable
 from setsync.cli.services import Running, run_services
 from setsync.errors import LocalError
@@ -22,12 +24,16 @@ from setsync.node.arrivals import last_arrival
 from setsync.node.client import Options
 from setsync.node.config import DataDirectory
 from setsync.node.dialling import Dialler, Target
+from setsync.node.discovery import check_library
 from setsync.node.hooks import Hook, HookEvent, What
 from setsync.node.identity import Identity
 from setsync.node.live import Keeper, PeerState, Phase
 from setsync.node.local import Local, now
+from setsync.node.policy import Policy
 from setsync.node.server import Served
 from setsync.node.states import States
+from setsync.node.watchdog import watch_snapshots, watch_writes
+from setsync.store.environment import SlowSnapshots
 from setsync.store.lmdb_store import Store
 
 
@@ -44,12 +50,19 @@ class Serving:
     access: Mode
     services: Sequence[Running]
     command: Sequence[str]
+    policy: Callable[[], Policy]
+    discovers: bool = False
     _hook: Hook | None = field(default=None, init=False)
+    _discovering: Discovering | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._states = States(self.directory.states_path)
         self._totals = Totals(self._states)
         self._limit = common.settings().max_payload
+        if self.discovers:
+            # Before anything has begun: the library behind it may not be installed.
+            check_library()
+            self._discovering = Discovering(self.dialler, self.targets, self._states, self._keeper)
 
     def run(self) -> Totals:
         """Until told to stop. Raises LocalError, StoreError and its kinds."""
@@ -72,9 +85,12 @@ class Serving:
         async with trio.open_nursery() as nursery:
             if self.services:
                 await nursery.start(self._guests(store))
-            addresses: list[tuple[str, int]] = await nursery.start(self._node(store))
+            found: list[tuple[str, int]] = await nursery.start(self._node(store))
             key = None if self.dialler.plain else self.dialler.secret.public
-            _announce([Address(*one, key) for one in addresses], self.ready_file)
+            addresses = [Address(*one, key) for one in found]
+            if self._discovering is not None:
+                await self._discovering.announce(addresses)
+            _announce(addresses, self.ready_file)
 
     def _guests(self, store: Store) -> Callable[..., Awaitable[None]]:
         return partial(
@@ -84,6 +100,7 @@ class Serving:
             interests=self.interests,
             node_id=self.dialler.secret.public,
             max_payload=self._limit,
+            policy=self.policy,
         )
 
     def _node(self, store: Store) -> Callable[..., Awaitable[None]]:
@@ -97,32 +114,45 @@ class Serving:
             node_id=secret.public,
             max_payload=self._limit,
             identity=None if plain else Identity.of(secret),
-            access=None if plain else Access(self.access, self.directory.peers.read),
+            access=None if plain else Access.of(self.access, self.directory.peers),
+            network=self.dialler.network,
+            policy=self.policy,
             on_session=self._totals.session,
             on_notice=self._totals.notice,
-            beside=self._beside(),
+            beside=self._beside(store),
+            guests=None if plain else guests_of(self.directory),
         )
 
-    def _beside(self) -> list[Callable[[Local], Awaitable[None]]]:
+    def _beside(self, store: Store) -> list[Callable[[Local], Awaitable[None]]]:
         work: list[Callable[[Local], Awaitable[None]]] = [
-            lambda local: self._states.run(local.offload)
+            lambda local: self._states.run(local.offload),
+            lambda _: watch_snapshots(store.environment, _tell_of_snapshots),
+            lambda _: watch_writes(store.environment, _tell_of_write),
         ]
         if self._hook is not None:
             work.append(self._hook.run)
-        work += [partial(_keep_up, self.dialler, target, self._states) for target in self.targets]
+        if self._discovering is not None:
+            work.append(self._discovering.run)
+        work += [partial(self._keep_up, target) for target in self.targets]
         return work
 
+    async def _keep_up(self, target: Target, local: Local) -> None:
+        await self._keeper(target, local).run()
 
-async def _keep_up(dialler: Dialler, target: Target, states: States, local: Local) -> None:
-    """Keep up with one peer, and tell how it goes."""
+    def _keeper(self, target: Target, local: Local) -> Keeper:
+        return _keeper(self.dialler, target, self._states, local)
+
+
+def _keeper(dialler: Dialler, target: Target, states: States, local: Local) -> Keeper:
+    """What keeps up with one peer, and tells how it goes."""
     key = target.address.key.hex() if target.address.key is not None else target.address.place
     told: tuple[Phase, str] | None = None
-    log = logging.logger(peer=key, address=target.address.place)
 
     def heard(state: PeerState) -> None:
         nonlocal told
         if state.phase in (Phase.LIVE, Phase.WAITING) and told != (state.phase, state.last_error):
             told = (state.phase, state.last_error)
+            log = logging.logger(peer=key, address=keeper.target.address.place)
             if state.last_error:  # such a session is over, and counted
                 tell, number, fields = log.warning, state.sessions, {"reason": state.last_error}
             else:
@@ -132,7 +162,7 @@ async def _keep_up(dialler: Dialler, target: Target, states: States, local: Loca
     options = Options(local.interests)
     keeper = Keeper(dialler, target, local, options, on_change=heard)
     states.keepers[key] = keeper
-    await keeper.run()
+    return keeper
 
 
 def _announce(addresses: list[Address], ready_file: Path | None) -> None:
@@ -155,6 +185,14 @@ def remove(ready_file: Path) -> None:
         ready_file.unlink(missing_ok=True)
     except OSError as error:
         raise LocalError(f"{ready_file} cannot be removed: {error.strerror}.") from error
+
+
+def _tell_of_snapshots(slow: SlowSnapshots) -> None:
+    logging.logger().warning("slow_snapshot", count=slow.count, seconds=round(slow.longest, 1))
+
+
+def _tell_of_write(seconds: float) -> None:
+    logging.logger().warning("slow_write", seconds=round(seconds, 1))
 
 
 def _tell_of_hook(event: HookEvent) -> None:

@@ -10,9 +10,11 @@ import click
 from setsync.cli import common
 from setsync.cli.loop import run_stoppable
 from setsync.cli.progress import showing, size
+from setsync.errors import UsageError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node.client import Options
 from setsync.node.dialling import Dialler
+from setsync.node.invites import parse_code
 from setsync.node.node import DIRECTIONS, open_local
 from setsync.node.report import Report
 
@@ -47,6 +49,12 @@ _collection_option = click.option(
     help="push only sends, pull only receives.",
 )
 @click.option("--dry-run", is_flag=True, help="Find the differences and move nothing.")
+@click.option(
+    "--invite",
+    default="",
+    metavar="CODE",
+    help="Shown to a node that does not list this one yet; needed once.",
+)
 @_trust_option
 @_plain_option
 @common.data_option
@@ -57,6 +65,7 @@ def sync(
     collections: tuple[str, ...],
     direction: str,
     dry_run: bool,
+    invite: str,
     trust_first: bool,
     plain: bool,
     data: Path,
@@ -71,7 +80,8 @@ def sync(
     are not, 3 when the other side refused, 4 when it is not there. What arrived before a
     failure is kept.
     """
-    options = Options(_patterns(collections), DIRECTIONS[direction], dry_run)
+    code = _code(invite, trust_first=trust_first, plain=plain) if invite else b""
+    options = Options(_patterns(collections), DIRECTIONS[direction], dry_run, invite=code)
     report = _session(address, data, options, progress, trust_first=trust_first, plain=plain)
     if as_json:
         common.print_json(report.to_json())
@@ -112,6 +122,16 @@ def diff(
     common.say(f"{len(report.ids_here):,} missing here, {len(report.ids_there):,} missing there.")
 
 
+def _code(invite: str, *, trust_first: bool, plain: bool) -> bytes:
+    """An invite's code, if it goes to whom it is from. Raises UsageError."""
+    if trust_first or plain:
+        raise UsageError(
+            "An invite is shown to the key in an address, not to whoever answers: give the "
+            "address that begins with setsync://, and neither --trust-first nor --plain."
+        )
+    return parse_code(invite)
+
+
 def _patterns(texts: tuple[str, ...]) -> tuple[Pattern, ...]:
     return tuple(Pattern(text) for text in texts or (EVERYTHING,))
 
@@ -122,12 +142,18 @@ def _session(
     """Run one session. Raises KeyboardInterrupt when it was stopped."""
     with common.opened(data) as (directory, store), showing(progress) as on_progress:
         key = directory.node_key()
-        dialler = Dialler(key, directory.peers, plain=plain)
+        dialler = Dialler(key, directory.peers, plain, directory.network_key())
         target = dialler.find(address, trust_first=trust_first)
         max_payload = common.settings().max_payload
 
         async def main() -> Report:
-            async with open_local(store, node_id=key.public, max_payload=max_payload) as local:
+            async with open_local(
+                store,
+                node_id=key.public,
+                max_payload=max_payload,
+                policy=directory.policy.read,
+                groups=directory.groups_of,
+            ) as local:
                 return await dialler.session(target, local, options, on_progress)
 
         report = run_stoppable(main)
@@ -150,6 +176,16 @@ def _diff_json(report: Report) -> dict[str, Any]:
 
 def _print_report(report: Report, *, dry_run: bool) -> None:
     verdict = "in sync" if report.in_sync else "not in sync"
+    refused = [
+        f"{count:,} {which}"
+        for count, which in (
+            (report.refused_here, "not wanted here"),
+            (report.refused_there, "not wanted there"),
+        )
+        if count
+    ]
+    if report.in_sync and refused:
+        verdict = f"in sync, but for {' and '.join(refused)}"
     if report.newer:
         verdict = f"in sync as of the session's begin, {report.newer:,} newer"
     sent, received = report.counters.sent, report.counters.received

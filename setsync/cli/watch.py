@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from setsync.cli.common import data_option, moment, opened, printable
+from setsync.cli.common import data_option, moment, opened, payload_note, printable
 from setsync.limits import NOTICE_SECONDS
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.model.formats import format_of
@@ -102,7 +102,7 @@ def _line(arrival: Arrival) -> str:
     """Id, when, who and how large as in `ls COLLECTION`; then where to, and by whom."""
     entry, origin = arrival.entry, arrival.origin
     claims = format_of(entry.header).decode(entry.header)
-    size = f"{claims.payload_size} B" + ("" if entry.payload is not None else ", withheld")
+    size = f"{claims.payload_size} B" + payload_note(entry)
     bringer = "-" if origin is None else origin.peer.hex()[:16] or "here"
     who, collection = claims.author.hex()[:16], printable(entry.collection)
     when = moment(claims.timestamp)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from setsync.model.entry import Entry
+from setsync.model.formats import Claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,17 @@ class Arrived:
     arrival: int
     entry: Entry
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The payload of an entry that the collection has under `arrival`. `elsewhere`: the number
+    of a copy in another collection that has its payload here, if there is one."""
+
+    arrival: int
+    id: bytes
+    claims: Claims
+    elsewhere: int | None = None
 
 
 class Table(Protocol):
@@ -64,6 +76,13 @@ class Index(Protocol):
     def add(self, tables: Tables, arrived: Sequence[Arrived]) -> None:
         """Take in what one batch brought, in order of arrival. May run again from the start
         when the store had to grow, so it changes nothing but the tables."""
+
+    def dropped(self, tables: Tables, payload: Payload) -> None:
+        """A payload is removed here on purpose; also one that was not here. What it said before
+        stays true. Raises PayloadNeededError, and nothing is removed."""
+
+    def restored(self, tables: Tables, payload: Payload) -> None:
+        """A payload that was dropped counts as withheld again."""
 
     def check(self, tables: Tables) -> Iterator[str]:
         """A sentence for each thing that is not as it should be."""

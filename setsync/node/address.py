@@ -32,6 +32,11 @@ class Address:
         return self.place if self.key is None else f"{SCHEME}{self.key.hex()}@{self.place}"
 
     @classmethod
+    def to_fill_in(cls, key: bytes) -> Address:
+        """A node's own, which knows its key and port and not what others call its machine."""
+        return cls("HOST", DEFAULT_PORT, key)
+
+    @classmethod
     def parse(cls, text: str) -> Address:
         """Raises UsageError."""
         if not text.startswith(SCHEME):

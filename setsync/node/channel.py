@@ -29,7 +29,9 @@ from setsync.errors import (
 )
 from setsync.limits import HELLO_TIMEOUT, MAX_CERTIFICATE
 from setsync.model.keys import is_valid_point
+from setsync.node.gate import Remembering, admit, decline, is_call, knock
 from setsync.node.identity import Identity, issuer
+from setsync.node.network import NetworkKey
 
 PROTOCOL = "setsync/1"
 
@@ -42,20 +44,32 @@ _NOBODY = {
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A connected stream, and the key of who is on the other side: 32 bytes."""
+    """A connected stream, the key of who is on the other side (32 bytes), and what both agreed
+    to speak."""
 
     stream: trio.abc.Stream
     peer: bytes
+    protocol: str = PROTOCOL
 
 
-async def dial(stream: trio.abc.Stream, me: Identity, expected: bytes | None = None) -> Channel:
-    """The dialler's half. `expected` is the key that has to be on the other side.
+async def dial(
+    stream: trio.abc.Stream,
+    me: Identity,
+    expected: bytes | None = None,
+    network: NetworkKey | None = None,
+    protocol: str = PROTOCOL,
+) -> Channel:
+    """The dialler's half. `expected` is the key that has to be on the other side; with a
+    `network` both sides first prove that they know its key (`gate`). `protocol`: what is to be
+    spoken, by its ALPN name.
 
-    Raises PeerIdentityError (it is somebody else), PeerError, PeerTimeoutError, PeerGoneError;
-    the stream is closed then.
+    Raises PeerIdentityError (it is somebody else), NetworkKeyError, PeerError, PeerTimeoutError,
+    PeerGoneError; the stream is closed then.
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, me)
-    channel = await _handshake(trio.SSLStream(stream, context, https_compatible=False))
+    heard = Remembering(stream)
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, me, (protocol,))
+    secured = trio.SSLStream(heard, context, https_compatible=False)
+    channel = await _handshake(secured, network, (protocol,))
     if expected is not None and channel.peer != expected:
         await trio.aclose_forcefully(channel.stream)
         raise PeerIdentityError(
@@ -64,19 +78,31 @@ async def dial(stream: trio.abc.Stream, me: Identity, expected: bytes | None = N
     return channel
 
 
-async def accept(stream: trio.abc.Stream, me: Identity) -> Channel:
-    """The listener's half. Raises as `dial`."""
-    context = _context(ssl.PROTOCOL_TLS_SERVER, me)
-    secured = trio.SSLStream(stream, context, server_side=True, https_compatible=False)
-    return await _handshake(secured)
+async def accept(
+    stream: trio.abc.Stream,
+    me: Identity,
+    network: NetworkKey | None = None,
+    protocols: tuple[str, ...] = (PROTOCOL,),
+) -> Channel:
+    """The listener's half; the dialler chooses one of the `protocols`. Raises as `dial`."""
+    heard = Remembering(stream)
+    context = _context(ssl.PROTOCOL_TLS_SERVER, me, protocols)
+    secured = trio.SSLStream(heard, context, server_side=True, https_compatible=False)
+    return await _handshake(secured, network, protocols)
 
 
-async def _handshake(stream: trio.SSLStream[trio.abc.Stream]) -> Channel:
+async def _handshake(
+    stream: trio.SSLStream[Remembering], network: NetworkKey | None, protocols: tuple[str, ...]
+) -> Channel:
     """All of it has one deadline: a peer that sends a byte a second gets no longer."""
+    is_listener = stream.server_side
     try:
         with trio.fail_after(HELLO_TIMEOUT):
-            await stream.do_handshake()
-        return Channel(stream, _peer_key(stream))
+            if network is not None:
+                await (admit if is_listener else knock)(stream.transport_stream, network)
+            await _shake_hands(stream, network, is_listener=is_listener)
+        protocol = _agreed(stream, protocols)
+        return Channel(stream, key_in(stream.getpeercert(binary_form=True) or b""), protocol)
     except trio.TooSlowError as error:
         await trio.aclose_forcefully(stream)
         raise PeerTimeoutError(
@@ -87,6 +113,24 @@ async def _handshake(stream: trio.SSLStream[trio.abc.Stream]) -> Channel:
         raise _what_went_wrong(error) from error
     except BaseException:
         await trio.aclose_forcefully(stream)
+        raise
+
+
+async def _shake_hands(
+    stream: trio.SSLStream[Remembering], network: NetworkKey | None, *, is_listener: bool
+) -> None:
+    """TLS; where it fails because the other side's network has a key, raises that instead."""
+    heard = stream.transport_stream
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as error:
+        if network is None and is_listener and is_call(heard.beginning):
+            raise await decline(heard) from error
+        if network is None and not is_listener and not heard.beginning:
+            raise PeerGoneError(
+                "The other side closed the connection during the handshake, without a word. It "
+                "takes no connections just now, or belongs to a network whose key is not here."
+            ) from error
         raise
 
 
@@ -104,11 +148,12 @@ def _what_went_wrong(error: trio.BrokenResourceError) -> PeerError:
     return PeerError(f"There is no secure channel to the other side: {reason}.")
 
 
-def _peer_key(stream: trio.SSLStream[trio.abc.Stream]) -> bytes:
-    """The key that the other side has proven to hold. Raises PeerIdentityError."""
-    if stream.version() != "TLSv1.3" or stream.selected_alpn_protocol() != PROTOCOL:
+def _agreed(stream: trio.SSLStream[Remembering], protocols: tuple[str, ...]) -> str:
+    """Which of the protocols both sides speak. Raises PeerIdentityError."""
+    agreed: str | None = stream.selected_alpn_protocol()
+    if stream.version() != "TLSv1.3" or agreed is None or agreed not in protocols:
         raise PeerIdentityError("The other side speaks TLS, and not a node's protocol over it.")
-    return key_in(stream.getpeercert(binary_form=True) or b"")
+    return agreed
 
 
 def key_in(certificate: bytes) -> bytes:
@@ -133,7 +178,9 @@ def key_in(certificate: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def _context(protocol: int, me: Identity) -> ssl.SSLContext:
+def _context(
+    protocol: int, me: Identity, spoken: tuple[str, ...] = (PROTOCOL,)
+) -> ssl.SSLContext:
     """One for all connections of an identity: making it costs as much as half a handshake, and
     more memory than a connection."""
     context = ssl.SSLContext(protocol)
@@ -143,7 +190,7 @@ def _context(protocol: int, me: Identity) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     if protocol == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0
-    context.set_alpn_protocols([PROTOCOL])
+    context.set_alpn_protocols(list(spoken))
     context.load_verify_locations(cadata=issuer().decode("ascii"))
     with _as_file(me.certificate + me.key) as path:
         context.load_cert_chain(path)

@@ -8,30 +8,40 @@ session is "newer"; anything older means that the session did not reach its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
 
 from setsync import limits
-from setsync.errors import Abort, PeerError
+from setsync.errors import Abort, PeerError, PeerTimeoutError
 from setsync.model.collection import EVERYTHING, Pattern, system_first
 from setsync.node.connection import Connection
-from setsync.node.greeting import LIVE, Agreement, check_name, hello
+from setsync.node.greeting import LIVE, WANTS_PAYLOADS, Agreement, check_name, hello
 from setsync.node.local import Local
+from setsync.node.payloads import (
+    are_missing,
+    ask_for_payloads,
+    count_missing,
+    may_have_some,
+    note_answer,
+    payload_takes,
+)
 from setsync.node.progress import OnProgress, Progress, ignore
 from setsync.node.pushing import Pushing
+from setsync.node.refusals import count_unwanted, is_none_refused, leave_out, still_wanted
 from setsync.node.report import Report
-from setsync.node.transfer import Incoming, Receiver, Take, send_entries
+from setsync.node.transfer import Incoming, Receiver, Take, note_refused, send_entries
 from setsync.reconcile.catalogue import Catalogue, NumberedViews
 from setsync.reconcile.digest import Summary
+from setsync.reconcile.effort import Asking
 from setsync.reconcile.labels import FULL, SHORT
 from setsync.reconcile.questions import Answer, Question, Range, to_wire
 from setsync.reconcile.rounds import Difference, Initiator
-from setsync.reconcile.view import ListView
+from setsync.reconcile.view import ListView, id_array
 from setsync.reconcile.wants import Wanted, WireWant
-from setsync.session.table import Role, State
+from setsync.session.table import Role
 from setsync.wire import messages as m
 
 T = TypeVar("T")
@@ -45,7 +55,8 @@ class Options:
     """What a session is for. `list_ids` fills the report's lists (and wants `dry_run`);
     without `sketches` only splits and lists are used, to measure what they would cost.
     `live`: stay for so many seconds after the sets are equal, and send what is new.
-    `peek`: only say which collections differ, in one round trip."""
+    `peek`: only say which collections differ, in one round trip.
+    `invite`: a code for a node that does not list us yet."""
 
     interests: tuple[Pattern, ...] = (Pattern(EVERYTHING),)
     direction: int = m.BOTH
@@ -54,6 +65,7 @@ class Options:
     sketches: bool = True
     live: float | None = None
     peek: bool = False
+    invite: bytes = b""
 
 
 async def run_initiator(
@@ -89,12 +101,22 @@ async def run_initiator(
 
 @dataclass
 class _Pass:
-    """One pass: its key, the numbered collections, what it found."""
+    """One pass: its key, the numbered collections, what it found, and how much of that one
+    side or the other does not want."""
 
     turn: int
     key: bytes
     names: list[str]
     difference: Difference = field(default_factory=Difference)
+    missing_here: int = 0
+    missing_there: int = 0
+    refused_here: int = 0
+    refused_there: int = 0
+
+    @property
+    def found(self) -> int:
+        """How many entries differ, wanted or not."""
+        return self.missing_here + self.missing_there + self.refused_here + self.refused_there
 
 
 class _Initiating:
@@ -113,7 +135,11 @@ class _Initiating:
         self._options = options
         self._on_progress = on_progress
         self._report = report
+        self._effort = Asking()
         self._agreement: Agreement
+        self._theirs: m.Hello
+        self._key = b""
+        self._some_refused = False
         self._began = 0
         self._compared = 0
         self._moved = 0
@@ -121,7 +147,7 @@ class _Initiating:
         # The transfer under way.
         self._moving: trio.CancelScope
         self._all_sent = self._they_sent = False
-        self._sent_now = self._acknowledged = 0
+        self._sent_now = self._acknowledged = self._refused_now = 0
 
     # --- the story ------------------------------------------------------------------------
 
@@ -131,6 +157,8 @@ class _Initiating:
         await self._greet()
         self._report.before = await self._collections()
         self._report.in_sync = await self._make_equal()
+        if self._report.in_sync and not self._options.dry_run:
+            await self._exchange_payloads()
         if self._options.live is not None and LIVE in self._agreement.responder.features:
             await self._stay(self._options.live)
         self._show("closing")
@@ -140,7 +168,7 @@ class _Initiating:
 
     async def _stay(self, seconds: float) -> None:
         """Both sides send what is new, until it is time to compare again."""
-        if self._connection.session.state is not State.READY:
+        if not self._report.in_sync:
             return  # the sets cannot be made equal by talking on
         await self._connection.send(m.Live())
         self._show("live")
@@ -153,6 +181,7 @@ class _Initiating:
             self._compared,
             self._report.count_sent,
             self._report.count_received,
+            self._report.count_refused,
         )
         with trio.move_on_after(seconds):
             await pushing.run()
@@ -167,48 +196,61 @@ class _Initiating:
             if self._options.peek:
                 return False
             await self._compare(now)
-            found = now.difference.count_here + now.difference.count_there
             if not turn or self._options.dry_run:
-                self._report.missing_here = now.difference.count_here
-                self._report.missing_there = now.difference.count_there
-            if not found and turn < limits.MAX_PASSES:
+                self._report.missing_here = now.missing_here
+                self._report.missing_there = now.missing_there
+            self._report.refused_here = now.refused_here
+            self._report.refused_there = now.refused_there
+            if not now.found and turn < limits.MAX_PASSES:
                 continue  # the catalogues differ, and nothing was found: look again, closer
+            if not now.found:
+                return False  # not even with whole ids: the other side contradicts itself
             if self._options.list_ids:
                 await self._list_ids(now)
-            if self._options.dry_run or not self._relevant(now.difference):
-                return not self._relevant(now.difference)
+            if self._options.dry_run or not self._relevant(now):
+                return not self._relevant(now)
             if turn == limits.MAX_PASSES:
                 return await self._is_only_newer(now)
             await self._transfer(now)
-            if await self._is_equal(now):
+            if await self._is_equal():
                 return True
         return True
 
-    def _relevant(self, difference: Difference) -> int:
+    def _relevant(self, now: _Pass) -> int:
         """How many entries this direction would move."""
-        here = difference.count_here if self._options.direction != m.PUSH else 0
-        there = difference.count_there if self._options.direction != m.PULL else 0
+        here = now.missing_here if self._options.direction != m.PUSH else 0
+        there = now.missing_there if self._options.direction != m.PULL else 0
         return here + there
 
     # --- greeting and catalogue -----------------------------------------------------------
 
     async def _greet(self) -> None:
-        mine = hello(self._local, self._options.interests, self._options.direction)
+        self._began, wants = await self._local.offload(self._before)
+        mine = hello(
+            self._local,
+            self._options.interests,
+            self._options.direction,
+            peer=self._peer,
+            invite=self._options.invite,
+            wants_payloads=wants,
+        )
         with trio.move_on_after(limits.HELLO_TIMEOUT):
             await self._connection.send(mine)
         theirs = await self._expect(m.Hello, limits.HELLO_TIMEOUT)
         check_name(theirs, self._peer)
         self._agreement = Agreement.of(mine, theirs)
+        self._theirs = theirs
         self._report.peer = theirs.node.hex()
-        self._began = await self._local.offload(self._last_arrival)
 
-    def _last_arrival(self) -> int:
+    def _before(self) -> tuple[int, bool]:
+        """The last arrival before the session, and whether payloads are missing."""
         with self._local.store.snapshot() as snapshot:
-            return snapshot.last_arrival
+            return snapshot.last_arrival, are_missing(snapshot)
 
     def _read_catalogue(self) -> Catalogue:
         with self._local.store.snapshot() as snapshot:
             self._compared = snapshot.last_arrival
+            self._some_refused = not is_none_refused(snapshot)
             return self._agreement.catalogue(snapshot)
 
     async def _collections(self) -> dict[str, Summary]:
@@ -220,7 +262,7 @@ class _Initiating:
         A collection that only we have takes a number after those of the responder, and
         needs no question: all of it is missing there.
         """
-        key = self._agreement.key(turn)
+        self._key = key = self._agreement.key(turn)
         catalogue: Catalogue = await self._local.offload(self._read_catalogue)
         await self._connection.send(m.Catalog(catalogue.digest(key)[:16]))
         self._report.round_trips += 1
@@ -249,10 +291,17 @@ class _Initiating:
     def _new_initiator(self, key: bytes, turn: int) -> Initiator:
         """Short labels and sketches first; at last whole ids."""
         width = SHORT if turn < limits.MAX_PASSES - 1 else FULL
-        # A dry run and a one-way session end with sets that differ, so that the digests of
-        # the end cannot tell whether a list overlooked something.
-        certain = self._options.dry_run or self._options.direction != m.BOTH
-        return Initiator(key, width, sketches=self._options.sketches, certain=certain)
+        # Such sessions end with sets that differ, so that the digests of the end cannot tell
+        # whether a list overlooked something.
+        one_way = self._options.direction != m.BOTH
+        certain = self._options.dry_run or one_way or self._some_refused
+        return Initiator(
+            key,
+            width,
+            sketches=self._options.sketches,
+            certain=certain,
+            effort=self._effort,
+        )
 
     async def _compare_long(self, catalogue: Catalogue, theirs: int, key: bytes) -> Catalogue:
         """Find which collections differ, as a set of hashes, and ask for theirs; ours of them."""
@@ -307,6 +356,33 @@ class _Initiating:
                 return self._initiator.ask(views)
 
         now.difference = await self._rounds(self._initiator, step)
+        await self._local.offload(self._leave_out, now)
+
+    def _leave_out(self, now: _Pass) -> None:
+        """Count what was found, and leave out what one side or the other does not want."""
+        found, peer, clock = now.difference, self._agreement.responder.node, self._local.clock()
+        now.missing_here, now.missing_there = found.count_here, found.count_there
+        with self._local.store.snapshot() as snapshot:
+            if is_none_refused(snapshot):
+                return
+            left: list[Wanted] = []
+            for wanted in found.missing_here:
+                name = now.names[wanted.range.collection]
+                some, count = leave_out(snapshot, peer, name, wanted, now.key, clock)
+                left += some
+                now.refused_here += count
+            found.missing_here = left
+            for number, parts in found.missing_there.items():
+                ids = [row.tobytes() for part in parts for row in part]
+                wants = still_wanted(snapshot, peer, now.names[number], ids, clock)
+                found.missing_there[number] = [id_array(b"".join(wants))]
+                now.refused_there += len(ids) - len(wants)
+            for place, count in found.push:
+                name = now.names[place.collection]
+                unwanted = count_unwanted(snapshot, peer, name, place.prefix, clock)
+                now.refused_there += min(count, unwanted)
+        now.missing_here -= now.refused_here
+        now.missing_there -= now.refused_there
 
     async def _rounds(
         self, initiator: Initiator, step: Callable[[Sequence[Answer] | None], list[Question]]
@@ -315,13 +391,17 @@ class _Initiating:
         round and thinks of the next questions, off the event loop."""
         answers: Sequence[Answer] | None = None
         asked = 0
-        while questions := await self._local.offload(step, answers):
-            asked += 1
-            if asked > limits.MAX_ROUNDS:
-                raise PeerError(f"Comparing did not end within {limits.MAX_ROUNDS} rounds.")
-            answers = await self._ask(questions)
-            self._show("comparing", found=initiator.difference)
-        return initiator.difference
+        with trio.move_on_after(limits.COMPARING_SECONDS):
+            while questions := await self._local.offload(step, answers):
+                asked += 1
+                if asked > limits.MAX_ROUNDS:
+                    raise PeerError(f"Comparing did not end within {limits.MAX_ROUNDS} rounds.")
+                answers = await self._ask(questions)
+                self._show("comparing", found=initiator.difference)
+            return initiator.difference
+        raise PeerTimeoutError(
+            f"Comparing did not end within {limits.COMPARING_SECONDS / 60:.0f} minutes."
+        )
 
     async def _ask(self, questions: Sequence[Question]) -> list[Answer]:
         """One round: all questions leave before the first answer is waited for."""
@@ -358,9 +438,11 @@ class _Initiating:
     def _ids_of(self, take: Take) -> list[bytes]:
         if take.ids is not None:
             return list(take.ids)
+        peer = self._agreement.responder.node
         with self._local.store.snapshot() as snapshot:
             view = snapshot.view(take.collection)
-            return [row.tobytes() for row in view.ids(take.prefix)] if view is not None else []
+            ids = [row.tobytes() for row in view.ids(take.prefix)] if view is not None else []
+            return still_wanted(snapshot, peer, take.collection, ids, self._local.clock())
 
     async def _ask_ids(self, now: _Pass) -> list[tuple[str, list[bytes], int]]:
         """Collection, ids, and how many of them are newer than the session, of what we lack."""
@@ -397,9 +479,12 @@ class _Initiating:
                 self._report.newer += newer
                 older += count - newer
         if self._options.direction != m.PUSH:
+            told = 0
             for _, ids, newer in await self._ask_ids(now):
+                told += len(ids)
                 self._report.newer += newer
                 older += len(ids) - newer
+            older += max(0, now.missing_here - told)  # promised, and not even named
         return not older
 
     def _count_newer(self, take: Take) -> tuple[int, int]:
@@ -429,27 +514,63 @@ class _Initiating:
         """Both directions at once, until each side has committed what the other sent."""
         takes = self._takes(now) if self._options.direction != m.PULL else []
         wanted = self._sorted_wants(now) if self._options.direction != m.PUSH else []
-        sending = now.difference.count_there if takes else 0
-        wanting = now.difference.count_here if wanted else 0
+        sending = now.missing_there if takes else 0
+        wanting = now.missing_here if wanted else 0
         self._to_move = (self._to_move or 0) + sending + wanting
-        self._all_sent = self._they_sent = False
-        self._sent_now = self._acknowledged = 0
         self._show("transferring")
         await self._connection.send(m.Totals(sending, wanting))
+        await self._move(takes, bool(wanted), lambda incoming: self._want(wanted, incoming))
+
+    async def _move(
+        self,
+        takes: Sequence[Take],
+        may_come: bool,
+        ask: Callable[[Incoming], Awaitable[None]] | None = None,
+    ) -> int:
+        """Send and receive until both sides have committed it all; how many came."""
+        self._all_sent = self._they_sent = False
+        self._sent_now = self._acknowledged = self._refused_now = 0
         incoming = Incoming(
             self._connection,
             self._local,
             self._agreement.responder.node,
-            lambda name: bool(wanted) and self._agreement.is_mutual(name),
+            lambda name: may_come and self._agreement.is_mutual(name),
             self._count_moved,
         )
         async with trio.open_nursery() as nursery:
             self._moving = nursery.cancel_scope
             nursery.start_soon(incoming.run)
-            nursery.start_soon(self._want, wanted, incoming)
+            if ask is not None:
+                nursery.start_soon(ask, incoming)
             nursery.start_soon(self._push, takes)
             await self._take_in(incoming)
-        self._report.entries_received += incoming.committed
+        received = incoming.committed - incoming.refused
+        self._report.entries_received += received
+        return received
+
+    async def _exchange_payloads(self) -> None:
+        """Ask for payloads that are missing here, and send those that are missing there."""
+        asked, peer = m.WantPayloads(()), self._agreement.responder.node
+        if self._options.direction != m.PUSH and may_have_some(self._local, peer):
+            is_mutual = self._agreement.is_mutual
+            asked = await self._local.offload(ask_for_payloads, self._local, is_mutual)
+        they_ask = WANTS_PAYLOADS in self._theirs.features and self._options.direction != m.PULL
+        if not asked.items and not they_ask:
+            return
+        self._show("transferring")
+        await self._connection.send(asked)
+        wanted = await self._expect(m.WantPayloads)
+        if wanted.items and self._options.direction == m.PULL:
+            raise PeerError("Payloads were asked for in a session that only receives.")
+        takes = await self._local.offload(
+            payload_takes, self._local, wanted, self._agreement.is_mutual
+        )
+        before = await self._local.offload(count_missing, self._local)
+        came = await self._move(takes, bool(asked.items))
+        now = await self._local.offload(count_missing, self._local)
+        note_answer(self._local, peer, asked, helped=now < before)
+        self._report.payloads_received += came
+        await self._is_equal()
 
     async def _want(self, wanted: Sequence[Wanted], incoming: Incoming) -> None:
         """Ask for what we lack, never much more than what is being served: a want that has to
@@ -479,12 +600,20 @@ class _Initiating:
                     await incoming.take(message)
                 case m.Committed(count):
                     self._acknowledged = count
+                case m.Refused():
+                    await self._take_refused(message)
                 case m.Sent():
                     await incoming.finish()
                     self._they_sent = True
                 case _:
                     raise _unexpected(message)
             self._end_if_all_moved()
+
+    async def _take_refused(self, message: m.Refused) -> None:
+        sent = self._sent_now - self._refused_now
+        peer = self._agreement.responder.node
+        refused = await note_refused(self._local, peer, message, sent)
+        self._refused_now += refused
 
     def _end_if_all_moved(self) -> None:
         """They have sent all, and acknowledged all of ours. Whichever is last looks here: the
@@ -503,11 +632,11 @@ class _Initiating:
 
     # --- the end of a pass ----------------------------------------------------------------
 
-    async def _is_equal(self, now: _Pass) -> bool:
+    async def _is_equal(self) -> bool:
         """Compare fresh whole digests of everything."""
         self._show("closing")
         catalogue: Catalogue = await self._local.offload(self._read_catalogue)
-        digest = catalogue.digest(now.key)
+        digest = catalogue.digest(self._key)
         await self._connection.send(m.Close(digest))
         return (await self._expect(m.Closed)).digest == digest
 

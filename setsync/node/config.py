@@ -5,7 +5,10 @@ DIR/node.key          the node's identity, mode 0600
 DIR/author.key        the default author, mode 0600
 DIR/store/            LMDB
 DIR/serve.lock        held by the one process that serves
+DIR/network.key       the key of the network that the node belongs to, if it has one, mode 0600
 DIR/peers.json        whom the node knows, and who may talk to it
+DIR/policy.json       what the node takes and shows, besides what is valid
+DIR/place.json        where the directory belongs, so that a copy of it is told from it
 DIR/peers-state.json  how it stood with each of them when the serving process last wrote it
 """
 
@@ -23,12 +26,19 @@ import platformdirs
 from setsync.errors import DataDirectoryError, NewerFormatError, StoreLockedError, UsageError
 from setsync.limits import DEFAULT_MAX_PAYLOAD, MAP_SIZE, MAX_PAYLOAD
 from setsync.model.keys import SecretKey, read_key_file, write_key_file
+from setsync.node.network import NetworkKey, read_network_key, write_network_key
 from setsync.node.peers import PeersFile
+from setsync.node.place import NOWHERE, record_place
+from setsync.node.policy import PolicyFile
 from setsync.store.environment import DATA_FILE
 from setsync.store.lmdb_store import Store
 
 FORMAT_VERSION = 1
 _MARKER = "setsync.json"
+
+
+# What an operator has said, which is nowhere else.
+_RULES = ("peers.json", "policy.json")
 
 
 def default_directory() -> Path:
@@ -88,6 +98,7 @@ class DataDirectory:
         write_key_file(directory.node_key_path, node)
         write_key_file(directory.author_key_path, author)
         Store.open(directory.store_path).close()
+        record_place(path)
         # Last, so that a directory with this mark is complete.
         directory._write_marker()
         return directory
@@ -126,6 +137,12 @@ class DataDirectory:
         (directory.store_path / DATA_FILE).chmod(0o600)
         write_key_file(directory.node_key_path, self.node_key())
         write_key_file(directory.author_key_path, self.author_key())
+        network = self.network_key()
+        if network is not None:
+            write_network_key(directory.network_key_path, network)
+        for name in _RULES:
+            _copy_file(self.path / name, target / name)
+        record_place(target, NOWHERE)
         # Last, as in `init`: a copy that was interrupted is no data directory.
         directory._write_marker()
         return directory
@@ -154,9 +171,23 @@ class DataDirectory:
         return self.path / "author.key"
 
     @property
+    def network_key_path(self) -> Path:
+        """The key of the node's network; no file where it belongs to none."""
+        return self.path / "network.key"
+
+    @property
     def peers(self) -> PeersFile:
         """Whom this node knows."""
         return PeersFile(self.path / "peers.json")
+
+    @property
+    def policy(self) -> PolicyFile:
+        """What this node takes and shows."""
+        return PolicyFile(self.path / "policy.json")
+
+    def groups_of(self, key: bytes) -> tuple[str, ...]:
+        """The groups of the peer with this key. Raises PeersFileError."""
+        return self.peers.read().groups_of(key)
 
     @property
     def states_path(self) -> Path:
@@ -170,6 +201,10 @@ class DataDirectory:
     def author_key(self) -> SecretKey:
         """Raises KeyFileError."""
         return read_key_file(self.author_key_path)
+
+    def network_key(self) -> NetworkKey | None:
+        """None where the node belongs to no network. Raises KeyFileError."""
+        return read_network_key(self.network_key_path)
 
     def open_store(self, settings: Settings) -> Store:
         """Raises StoreError and its kinds."""
@@ -192,3 +227,18 @@ class DataDirectory:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a small file for its owner only, if it is there. Raises DataDirectoryError."""
+    try:
+        content = source.read_bytes()
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataDirectoryError(f"{source} cannot be copied: {error.strerror}.") from error

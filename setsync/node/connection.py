@@ -17,6 +17,7 @@ import trio
 from setsync import limits
 from setsync.errors import (
     Abort,
+    InviteError,
     LocalError,
     NotListedError,
     PeerError,
@@ -25,6 +26,7 @@ from setsync.errors import (
     PeerTimeoutError,
     PeerVersionError,
     SetsyncError,
+    StoreBusyError,
 )
 from setsync.session.session import NEED_DATA, Session
 from setsync.session.table import Role
@@ -57,25 +59,31 @@ class Connection:
             return
         raise PeerTimeoutError(f"The other side took nothing for {limits.SEND_TIMEOUT:.0f} s.")
 
-    async def receive(self, timeout: float = limits.ANSWER_TIMEOUT) -> Message:
+    async def receive(
+        self, timeout: float = limits.ANSWER_TIMEOUT, *, taking_counts: bool = True
+    ) -> Message:
         """The peer's next message; only one task may wait for it.
 
-        Raises PeerTimeoutError when none came for `timeout` seconds, in which the peer took
-        nothing of ours either; what the peer aborted with; and PeerGoneError when the
-        connection has ended.
+        Raises PeerTimeoutError when none came for `timeout` seconds, in which (if taking
+        counts) the peer took nothing of ours either; what the peer aborted with; and
+        PeerGoneError when the connection has ended.
         """
         deadline = trio.current_time() + timeout
         await trio.lowlevel.checkpoint()
         while (message := self.session.next_event()) is NEED_DATA:
             self._arrived = trio.Event()
             self._room.set()
-            with trio.move_on_at(max(deadline, self._last_taken + timeout)) as waiting:
+            with trio.move_on_at(max(deadline, self._alive(taking_counts) + timeout)) as waiting:
                 await self._arrived.wait()
-            if waiting.cancelled_caught and waiting.deadline >= self._last_taken + timeout:
+            until = self._alive(taking_counts) + timeout
+            if waiting.cancelled_caught and waiting.deadline >= until:
                 raise PeerTimeoutError(f"The other side said nothing for {timeout:.0f} s.")
         if isinstance(message, AbortMessage):
             raise _what_peer_said(message)
         return message
+
+    def _alive(self, taking_counts: bool) -> float:
+        return self._last_taken if taking_counts else -math.inf
 
     # --- the three tasks ------------------------------------------------------------------
 
@@ -102,6 +110,9 @@ class Connection:
             raise
         except PeerError as error:
             self._say_goodbye(writer, error.abort, error.message)
+            raise
+        except StoreBusyError:
+            self._say_goodbye(writer, Abort.BUSY, "This node's store is busy; try again later.")
             raise
         except SetsyncError as error:
             code = Abort.REFUSED if isinstance(error, LocalError) else Abort.INTERNAL
@@ -205,9 +216,15 @@ def most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return found[0]
 
 
-def _what_peer_said(message: AbortMessage) -> SetsyncError:
+def _what_peer_said(message: AbortMessage) -> PeerError:
     said = f"The other side says: {message.sentence}" if message.sentence else "No reason given."
-    match message.code:
+    error = _kind_of(message.code, said)
+    error.was_told = True
+    return error
+
+
+def _kind_of(code: int, said: str) -> PeerError:
+    match code:
         case Abort.VERSION:
             return PeerVersionError(said)
         case Abort.TIMEOUT:
@@ -216,6 +233,8 @@ def _what_peer_said(message: AbortMessage) -> SetsyncError:
             return PeerGoneError(said)
         case Abort.NOT_LISTED:
             return NotListedError(said)
+        case Abort.INVITE:
+            return InviteError(said)
         case Abort.PROTOCOL:
             return PeerError(said)
         case _:

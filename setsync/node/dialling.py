@@ -12,6 +12,7 @@ from setsync.node.address import SCHEME, Address
 from setsync.node.client import Options, run_initiator
 from setsync.node.identity import Identity
 from setsync.node.local import Local
+from setsync.node.network import NetworkKey
 from setsync.node.node import connect, connect_securely
 from setsync.node.peers import PeersFile, Rule
 from setsync.node.progress import OnProgress, ignore
@@ -33,6 +34,7 @@ class Dialler:
     secret: SecretKey = field(repr=False)
     peers: PeersFile
     plain: bool = False
+    network: NetworkKey | None = None
     _identity: Identity | None = field(default=None, init=False, repr=False)
 
     def find(self, text: str, *, trust_first: bool = False) -> Target:
@@ -77,7 +79,7 @@ class Dialler:
         if self.plain:
             stream = await connect(address.host, address.port)
             return await run_initiator(stream, local, options, on_progress, report)
-        channel = await connect_securely(address, self.identity())
+        channel = await connect_securely(address, self.identity(), self.network)
         try:
             self._judge(channel.peer, target)
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from setsync.errors import InvalidNameError, PeerError, PeerIdentityError, PeerVersionError
@@ -15,10 +16,24 @@ from setsync.wire.packing import FEATURE
 
 # In HELLO: this node stays and sends what is new, if the other side does too.
 LIVE = "live"
+# In HELLO: this node has entries without their payloads, and would have them.
+WANTS_PAYLOADS = "wants"
 
 
-def hello(local: Local, interests: tuple[Pattern, ...], direction: int) -> Hello:
-    """Our HELLO, with a fresh nonce."""
+def hello(
+    local: Local,
+    interests: tuple[Pattern, ...],
+    direction: int,
+    *,
+    peer: bytes | None = None,
+    invite: bytes = b"",
+    wants_payloads: bool = False,
+) -> Hello:
+    """Our HELLO to the node with the key `peer`, with a fresh nonce. Reads the policy.
+
+    Raises PolicyFileError.
+    """
+    policy = local.policy()
     return Hello(
         versions=(PROTOCOL_VERSION,),
         node=local.node_id,
@@ -26,8 +41,15 @@ def hello(local: Local, interests: tuple[Pattern, ...], direction: int) -> Hello
         interests=tuple(pattern.text for pattern in interests),
         direction=direction,
         max_payload=local.max_payload,
-        features=(FEATURE, LIVE),
+        features=(FEATURE, LIVE, WANTS_PAYLOADS) if wants_payloads else (FEATURE, LIVE),
+        shares=_texts(policy.shares_with(local.groups(peer or b""))),
+        without=_texts(policy.without),
+        invite=invite,
     )
+
+
+def _texts(patterns: Sequence[Pattern]) -> tuple[str, ...]:
+    return tuple(pattern.text for pattern in patterns)
 
 
 def check_name(greeting: Hello, proven: bytes | None) -> None:
@@ -40,11 +62,13 @@ def check_name(greeting: Hello, proven: bytes | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Both HELLOs, understood."""
+    """Both HELLOs, understood. A collection of mutual interest matches each of `needed`, and
+    none of `without`."""
 
     initiator: Hello
     responder: Hello
-    interests: tuple[tuple[Pattern, ...], tuple[Pattern, ...]]
+    needed: tuple[tuple[Pattern, ...], ...]
+    without: tuple[Pattern, ...]
 
     @classmethod
     def of(cls, initiator: Hello, responder: Hello) -> Agreement:
@@ -54,11 +78,19 @@ class Agreement:
                 f"The two nodes share no protocol version: {list(initiator.versions)} "
                 f"and {list(responder.versions)}."
             )
-        return cls(initiator, responder, (_patterns(initiator), _patterns(responder)))
+        both = (initiator, responder)
+        needed = {texts for hello in both for texts in (hello.interests, hello.shares)}
+        return cls(
+            initiator,
+            responder,
+            tuple(_patterns(texts) for texts in sorted(needed)),
+            _patterns(initiator.without + responder.without),
+        )
 
     def is_mutual(self, name: str) -> bool:
-        """Whether both sides want a collection."""
-        return all(match_any(patterns, name) for patterns in self.interests)
+        """Whether both sides want a collection and share it with each other."""
+        wanted = all(match_any(patterns, name) for patterns in self.needed)
+        return wanted and not match_any(self.without, name)
 
     def key(self, turn: int) -> bytes:
         """The key of one pass."""
@@ -70,8 +102,8 @@ class Agreement:
         return Catalogue.of(snapshot.collections(), self.is_mutual)
 
 
-def _patterns(greeting: Hello) -> tuple[Pattern, ...]:
+def _patterns(texts: Sequence[str]) -> tuple[Pattern, ...]:
     try:
-        return tuple(Pattern(text) for text in greeting.interests)
+        return tuple(Pattern(text) for text in texts)
     except InvalidNameError as error:
-        raise PeerError(f"An interest is not a pattern: {error.message}") from error
+        raise PeerError(f"A HELLO has what is not a pattern: {error.message}") from error

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from setsync import limits
-from setsync.errors import PeerError, SetsyncError, StoreError
+from setsync.errors import PeerError, SetsyncError, StoreBusyError, StoreError, StoreFullError
 from setsync.node.client import Options
 from setsync.node.dialling import Dialler, Target
 from setsync.node.local import Local
 from setsync.node.progress import Progress
 from setsync.node.report import Report
+
+# What a node outlasts.
+_PASSING = (StoreBusyError, StoreFullError)
 
 
 class Phase(enum.StrEnum):
@@ -69,7 +72,8 @@ class Keeper:
         return _added(self.state, self._report)
 
     async def run(self) -> None:
-        """Session after session. Raises StoreError: with a broken disk nothing helps."""
+        """Session after session. Raises StoreError: with a broken disk nothing helps. A store
+        that others keep busy, or that has no room, is tried again, like a peer that is away."""
         wait = limits.RETRY_SECONDS
         while True:
             self._report = report = Report()
@@ -78,9 +82,9 @@ class Keeper:
                 self._enter(Phase.CONNECTING)
                 await self._session(report)
                 self.state.last_error = ""
-            except StoreError:
-                raise
             except SetsyncError as error:
+                if isinstance(error, StoreError) and not isinstance(error, _PASSING):
+                    raise
                 self.state.last_error = error.message
             self.state, self._report = _added(self.state, report), Report()
             self.state.sessions += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -12,6 +12,8 @@ import trio
 
 from setsync.limits import DEFAULT_MAX_PAYLOAD
 from setsync.model.collection import EVERYTHING, Pattern, match_any
+from setsync.node.groups import EVERYBODY
+from setsync.node.policy import Policy
 from setsync.node.writer import Writer
 from setsync.store.contract import EntryStore
 
@@ -42,9 +44,16 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def everybody(key: bytes) -> tuple[str, ...]:
+    """The groups of a peer that nobody has said anything about."""
+    return (EVERYBODY,)
+
+
 @dataclass
 class Local:
-    """One node. `nonce` makes 32 fresh bytes a session; `clock` is `now`."""
+    """One node. `nonce` makes 32 fresh bytes a session; `clock` is `now`; `policy` is asked
+    anew each time, since commands change it while the node runs; `groups` are those of a
+    peer, by its key."""
 
     store: EntryStore
     node_id: bytes
@@ -54,6 +63,11 @@ class Local:
     offload: Offload = in_thread
     nonce: Callable[[], bytes] = field(default=lambda: os.urandom(32), repr=False)
     clock: Callable[[], int] = field(default=now, repr=False)
+    policy: Callable[[], Policy] = field(default=Policy, repr=False)
+    groups: Callable[[bytes], Sequence[str]] = field(default=everybody, repr=False)
+    # Of the payloads that are missing here: which is asked for next, and who had none, when.
+    payloads_after: int = 0
+    asked_in_vain: dict[bytes, float] = field(default_factory=dict, repr=False)
 
     def wants(self, name: str) -> bool:
         """Whether a collection is among the interests."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import trio
 
@@ -17,16 +18,21 @@ from setsync.model.collection import EVERYTHING, Pattern
 from setsync.model.keys import SecretKey
 from setsync.node.access import Access
 from setsync.node.address import Address, join_address
-from setsync.node.channel import Channel, dial
+from setsync.node.channel import PROTOCOL, Channel, dial
 from setsync.node.client import Options, run_initiator
 from setsync.node.connection import most_telling
 from setsync.node.identity import Identity
-from setsync.node.local import Local, Offload, in_thread
+from setsync.node.listening import Guest, listen
+from setsync.node.local import Local, Offload, everybody, in_thread
+from setsync.node.network import NetworkKey
+from setsync.node.policy import Policy
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
-from setsync.node.server import Served, listen, run_responder
+from setsync.node.room import check_room
+from setsync.node.server import Served, run_responder
 from setsync.node.writer import Writer
 from setsync.store.contract import EntryStore
+from setsync.store.lmdb_store import Store
 from setsync.wire.messages import BOTH, PULL, PUSH
 
 DIRECTIONS = {"both": BOTH, "push": PUSH, "pull": PULL}
@@ -40,15 +46,21 @@ async def open_local(
     interests: Sequence[str] = (EVERYTHING,),
     max_payload: int = DEFAULT_MAX_PAYLOAD,
     offload: Offload = in_thread,
+    policy: Callable[[], Policy] = Policy,
+    groups: Callable[[bytes], Sequence[str]] = everybody,
 ) -> AsyncIterator[Local]:
     """A node around a store, its writer running, for as long as the block lasts.
 
-    Without a `node_id` (32 bytes) it gets a new identity.
+    Without a `node_id` (32 bytes) it gets a new identity; without a `policy` it wants all that
+    is valid. `groups` are those of a peer, by its key.
     """
     node_id = node_id if node_id is not None else SecretKey(os.urandom(32)).public
-    writer = Writer(store, offload)
+    room = partial(check_room, store.path) if isinstance(store, Store) else _no_disk
+    writer = Writer(store, offload, policy, room)
     patterns = tuple(Pattern(text) for text in interests)
-    local = Local(store, node_id, writer, patterns, max_payload, offload)
+    local = Local(
+        store, node_id, writer, patterns, max_payload, offload, policy=policy, groups=groups
+    )
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
@@ -56,6 +68,10 @@ async def open_local(
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise most_telling(group) from None
+
+
+def _no_disk() -> None:
+    """A store in memory has no disk that could be full."""
 
 
 async def sync(
@@ -99,18 +115,23 @@ async def serve(
     max_payload: int = DEFAULT_MAX_PAYLOAD,
     identity: Identity | None = None,
     access: Access | None = None,
+    network: NetworkKey | None = None,
+    policy: Callable[[], Policy] = Policy,
     on_session: Callable[[Served], None] = lambda served: None,
     on_notice: Callable[[int], None] = lambda count: None,
     beside: Sequence[Callable[[Local], Awaitable[None]]] = (),
+    guests: Mapping[str, Guest] | None = None,
     task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer sessions until cancelled; started with the addresses it listens on.
 
     With an `identity` over the secure channel, and for those only whom `access` lets in; without
-    one unencrypted, and so on loopback addresses only. `on_session` hears of each session,
-    `on_notice` of entries that came into the store since the last look, however they came.
-    What is `beside` runs with the node. Raises UsageError for another address, ListenError
-    when the port is not to be had.
+    one unencrypted, and so on loopback addresses only. With a `network` nobody gets as far as the
+    channel who does not know its key. `policy` says what is wanted, and shared with whom.
+    `on_session` hears of each session, `on_notice` of entries that came into the store since
+    the last look, however they came. What is `beside` runs with the node; `guests` speak other
+    protocols on the secure channel. Raises UsageError for another address, ListenError when the
+    port is not to be had.
     """
     if identity is None:
         await check_loopback(host)
@@ -118,7 +139,12 @@ async def serve(
         node_id = identity.public
     listeners = await _open_listeners(host, port)
     async with open_local(
-        store, node_id=node_id, interests=interests, max_payload=max_payload
+        store,
+        node_id=node_id,
+        interests=interests,
+        max_payload=max_payload,
+        policy=policy,
+        groups=access.groups if access is not None else everybody,
     ) as local:
         try:
             async with trio.open_nursery() as nursery:
@@ -126,7 +152,15 @@ async def serve(
                 for work in beside:
                     nursery.start_soon(work, local)
                 task_status.started([listener.socket.getsockname()[:2] for listener in listeners])
-                await listen(local, listeners, on_session, identity, access)
+                await listen(
+                    local,
+                    listeners,
+                    on_session,
+                    identity,
+                    access,
+                    network=network,
+                    guests=guests,
+                )
         except BaseExceptionGroup as group:
             raise most_telling(group) from None
 
@@ -148,13 +182,19 @@ async def connect(host: str, port: int) -> trio.SocketStream:
     return await _open_stream(host, port)
 
 
-async def connect_securely(address: Address, identity: Identity) -> Channel:
-    """A connection over the secure channel, to the key in the address if it has one.
+async def connect_securely(
+    address: Address,
+    identity: Identity,
+    network: NetworkKey | None = None,
+    protocol: str = PROTOCOL,
+) -> Channel:
+    """A connection over the secure channel, to the key in the address if it has one, to speak
+    a protocol by its ALPN name.
 
-    Raises PeerUnreachableError, PeerIdentityError, PeerError.
+    Raises PeerUnreachableError, PeerIdentityError, NetworkKeyError, PeerError.
     """
     stream = await _open_stream(address.host, address.port)
-    return await dial(stream, identity, address.key)
+    return await dial(stream, identity, address.key, network, protocol)
 
 
 async def _open_stream(host: str, port: int) -> trio.SocketStream:

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import fcntl
-import json
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from setsync.errors import NewerFormatError, PeersFileError, UsageError
-from setsync.limits import MAX_PEERS, MAX_PEERS_FILE, PEERS_LOCK_SECONDS
+from setsync.errors import PeerRefusedError, PeersFileError
+from setsync.limits import (
+    MAX_INVITES,
+    MAX_PEER_NAME,
+    MAX_PEERS,
+    MAX_PEERS_FILE,
+    PEERS_LOCK_SECONDS,
+)
 from setsync.node.address import Address
+from setsync.node.groups import EVERYBODY, LISTED, group_names
+from setsync.node.invites import Invite, Invites
+from setsync.node.lockedfile import Format, LockedFile
 
 FORMAT_VERSION = 1
-_LOOK_AGAIN_SECONDS = 0.02
-_MAX_NAME = 64
+# All that who is blocked is told.
+BLOCKED = "This node does not talk to you."
 
 
 class Rule(enum.StrEnum):
@@ -36,27 +41,32 @@ class Rule(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node we know by its key, 32 bytes."""
+    """A node we know by its key, 32 bytes. `groups` as `group_names` makes them."""
 
     key: bytes
     rule: Rule = Rule.ALLOWED
     name: str = ""
     address: Address | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Book:
     """Everything in the file. `pins`: the key that a place without one in its address had
-    when we first trusted it."""
+    when we first trusted it. Invites are here too, so that one write takes an invite and lists
+    who brought it."""
 
     peers: dict[bytes, Peer] = field(default_factory=dict)
     pins: dict[str, bytes] = field(default_factory=dict)
+    invites: Invites = field(default_factory=Invites)
 
     def put(self, peer: Peer) -> None:
-        """Add or change a peer. Raises PeersFileError when there are too many."""
+        """Add or change a peer. Raises PeersFileError when there are too many, UsageError for
+        groups that cannot be."""
         if peer.key not in self.peers and len(self.peers) >= MAX_PEERS:
             raise PeersFileError(f"A node knows at most {MAX_PEERS} others.")
-        self.peers[peer.key] = replace(peer, name=peer.name[:_MAX_NAME])
+        name, groups = peer.name[:MAX_PEER_NAME], group_names(peer.groups)
+        self.peers[peer.key] = replace(peer, name=name, groups=groups)
 
     def remove(self, key: bytes) -> bool:
         """Forget a peer and every place it had; whether it was known."""
@@ -65,121 +75,111 @@ class Book:
             del self.pins[place]
         return self.peers.pop(key, None) is not None or bool(pinned)
 
+    def groups_of(self, key: bytes) -> tuple[str, ...]:
+        """The groups that a key is in, of those that collections are shared with."""
+        peer = self.peers.get(key)
+        if peer is None or peer.rule is Rule.BLOCKED:
+            return (EVERYBODY,)
+        return (EVERYBODY, LISTED, *peer.groups)
+
+    def redeem(self, key: bytes, code: bytes, now: int) -> None:
+        """List a key by an invite, at a moment in ms; for who is listed, nothing is taken.
+
+        Raises InviteError, PeerRefusedError for who is blocked, PeersFileError; all of them
+        before anything has changed.
+        """
+        known = self.peers.get(key)
+        if known is not None:
+            if known.rule is Rule.BLOCKED:
+                raise PeerRefusedError(BLOCKED)
+            return
+        invite = self.invites.find(code, now)
+        self.put(Peer(key, name=invite.name, groups=invite.groups))
+        self.invites.use(code, now)
+
 
 class PeersFile:
     """The file, for readers and for one writer at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, int, int] | None = None
-        self._book = Book()
+        self._file = _open(path)
 
     def read(self) -> Book:
         """What is in the file; nobody, where there is none. Not to be changed.
 
         Raises PeersFileError, NewerFormatError.
         """
-        try:
-            with self.path.open("rb") as file:
-                about = os.fstat(file.fileno())
-                seen = (about.st_ino, about.st_size, about.st_mtime_ns)
-                if seen == self._seen:
-                    return self._book
-                content = file.read(MAX_PEERS_FILE + 1)
-        except FileNotFoundError:
-            return Book()
-        except OSError as error:
-            raise PeersFileError(f"{self.path} cannot be read: {error.strerror}.") from error
-        self._book, self._seen = _parse(self.path, content), seen
-        return self._book
+        return self._file.read()
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Book]:
         """Change the book inside the block; it is on the disk afterwards."""
-        lock = self.path.with_name("peers.lock")
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise PeersFileError(f"{lock} cannot be opened: {error.strerror}.") from error
-        try:
-            self._wait_for(descriptor)
-            self._seen = None
-            book = self.read()
-            yield book
-            self._write(book)
-        finally:
-            # Whether or not it got to the disk: what we hold has been changed by others.
-            self._seen = None
-            os.close(descriptor)
-
-    def _wait_for(self, descriptor: int) -> None:
-        """A change takes a moment; whoever holds the lock longer is stopped, not busy."""
-        deadline = time.monotonic() + PEERS_LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise PeersFileError(
-                        f"Another process has been changing {self.path} for "
-                        f"{PEERS_LOCK_SECONDS:g} seconds."
-                    ) from error
-                time.sleep(_LOOK_AGAIN_SECONDS)
-
-    def _write(self, book: Book) -> None:
-        content = json.dumps(_as_json(book), indent=1).encode("ascii") + b"\n"
-        if len(content) > MAX_PEERS_FILE:
-            raise PeersFileError(f"{self.path} would be longer than {MAX_PEERS_FILE:,} bytes.")
-        draft = self.path.with_name(self.path.name + ".new")
-        try:
-            with draft.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(self.path)
-        except OSError as error:
-            raise PeersFileError(f"{self.path} cannot be written: {error.strerror}.") from error
+        # Other threads may look at what was read last, and must not see half a change.
+        with _open(self.path).changing() as draft:
+            yield draft.value
+        self._file = _open(self.path)
 
 
-def _as_json(book: Book) -> dict[str, Any]:
+def _dump(book: Book) -> dict[str, Any]:
     return {
-        "setsync_peers": FORMAT_VERSION,
         "peers": {
             key.hex(): {
                 "rule": peer.rule.value,
                 "name": peer.name,
                 "address": peer.address.place if peer.address is not None else None,
+                "groups": list(peer.groups),
             }
             for key, peer in sorted(book.peers.items())
         },
         "pins": {place: key.hex() for place, key in sorted(book.pins.items())},
+        "invites": {
+            invite.digest.hex(): {
+                "made": invite.made,
+                "expires": invite.expires,
+                "uses": invite.uses,
+                "name": invite.name,
+                "groups": list(invite.groups),
+                "revoked": invite.revoked,
+            }
+            for invite in book.invites.all()
+        },
     }
 
 
-def _parse(path: Path, content: bytes) -> Book:
-    try:
-        if len(content) > MAX_PEERS_FILE:
-            raise ValueError("it is too long")
-        found = json.loads(content)
-        version = found["setsync_peers"]
-        if type(version) is not int or version < 1:
-            raise ValueError(f"{version!r} is no format")
-        if version > FORMAT_VERSION:
-            raise NewerFormatError(
-                f"{path} has format {version}; this version reads up to {FORMAT_VERSION}."
-            )
-        book = Book()
-        for text, about in found["peers"].items():
-            key = _key(text)
-            place = about["address"]
-            address = replace(Address.parse(place), key=key) if place is not None else None
-            book.put(Peer(key, Rule(about["rule"]), str(about["name"]), address))
-        book.pins = {str(place): _key(text) for place, text in found["pins"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
-        raise PeersFileError(f"{path} is not a list of peers: {error}.") from error
+def _parse(found: dict[str, Any]) -> Book:
+    book = Book()
+    for text, about in found["peers"].items():
+        key = _key(text)
+        place = about["address"]
+        address = replace(Address.parse(place), key=key) if place is not None else None
+        groups = _groups(about.get("groups", []))
+        book.put(Peer(key, Rule(about["rule"]), str(about["name"]), address, groups))
+    book.pins = {str(place): _key(text) for place, text in found["pins"].items()}
+    book.invites = _parse_invites(found.get("invites", {}))
     return book
+
+
+def _parse_invites(found: dict[str, Any]) -> Invites:
+    if len(found) > MAX_INVITES:
+        raise ValueError(f"it holds more than {MAX_INVITES:,} invites")
+    invites = [_parse_invite(_key(text), about) for text, about in found.items()]
+    return Invites({invite.digest: invite for invite in invites})
+
+
+def _parse_invite(digest: bytes, about: dict[str, Any]) -> Invite:
+    numbers = [about[name] for name in ("made", "expires", "uses")]
+    if not all(type(number) is int for number in numbers) or type(about["revoked"]) is not bool:
+        raise ValueError(f"the invite {digest[:4].hex()} is none")
+    made, expires, uses = numbers
+    groups = _groups(about["groups"])
+    return Invite(digest, made, expires, uses, str(about["name"]), groups, about["revoked"])
+
+
+def _groups(found: object) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError("groups are a list of names")
+    return group_names(found)
 
 
 def _key(text: str) -> bytes:
@@ -187,3 +187,19 @@ def _key(text: str) -> bytes:
     if len(key) != 32:
         raise ValueError(f"{text!r} is not a key")
     return key
+
+
+_FORMAT = Format(
+    mark="setsync_peers",
+    version=FORMAT_VERSION,
+    what="a list of peers",
+    limit=MAX_PEERS_FILE,
+    error=PeersFileError,
+    empty=Book,
+    parse=_parse,
+    dump=_dump,
+)
+
+
+def _open(path: Path) -> LockedFile[Book]:
+    return LockedFile(path, _FORMAT, PEERS_LOCK_SECONDS)

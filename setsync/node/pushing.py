@@ -19,15 +19,17 @@ from setsync.errors import PeerError
 from setsync.model.entry import UnverifiedEntry, entry_id
 from setsync.node.connection import Connection
 from setsync.node.local import Local
-from setsync.node.transfer import Incoming, Receiver, in_messages
-from setsync.store.contract import StoredEntry
+from setsync.node.refusals import is_none_refused, still_wanted
+from setsync.node.transfer import Incoming, Receiver, in_messages, note_refused
+from setsync.store.contract import Snapshot, StoredEntry
 from setsync.wire import messages as m
 
 _MOST_AT_ONCE = 1_000
 
 
 class Pushing:
-    """One side of it. `on_sent` and `on_received` hear of entries, the latter once durable."""
+    """One side of it. `on_sent` and `on_received` hear of entries, the latter once durable;
+    `on_refused` of those sent that the other side does not want."""
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Pushing:
         after: int,
         on_sent: Callable[[int], None],
         on_received: Callable[[int], None],
+        on_refused: Callable[[int], None] = lambda count: None,
     ) -> None:
         self._connection = connection
         self._local = local
@@ -51,6 +54,8 @@ class Pushing:
             connection, local, peer, is_mutual, on_received, on_taken=self._remember
         )
         self._on_sent = on_sent
+        self._on_refused = on_refused
+        self._sent = 0
 
     async def run(self) -> None:
         """Until the other side says that it is done, or until cancelled. Raises PeerError."""
@@ -63,12 +68,17 @@ class Pushing:
 
     async def _take_in(self) -> None:
         while True:
-            message = await self._connection.receive(limits.IDLE_TIMEOUT)
+            # Who is there says PING; that it takes ours may be a buffer on the way.
+            message = await self._connection.receive(limits.IDLE_TIMEOUT, taking_counts=False)
             match message:
                 case m.Entries() | m.Piece() | m.Packed():
                     await self._incoming.take(message)
                 case m.Committed() | m.Ping():
                     pass
+                case m.Refused():
+                    count = await note_refused(self._local, self._peer, message, self._sent)
+                    self._sent -= count
+                    self._on_refused(count)
                 case m.Done():
                     return
                 case _:
@@ -88,6 +98,7 @@ class Pushing:
             for collection, entries in groupby(batch, key=lambda entry: entry.collection):
                 some = list(entries)
                 messages = await self._local.offload(in_messages, collection, some, self._receiver)
+                self._sent += len(some)
                 for message in messages:
                     await self._connection.send(message)
                 self._on_sent(len(some))
@@ -106,7 +117,17 @@ class Pushing:
                     origin = snapshot.origin(entry.arrival)
                     if origin is None or origin.peer != self._peer:
                         wanted.append(entry)
-        return wanted, bool(found)
+            return self._not_refused(snapshot, wanted), bool(found)
+
+    def _not_refused(self, snapshot: Snapshot, entries: list[StoredEntry]) -> list[StoredEntry]:
+        if is_none_refused(snapshot):
+            return entries
+        left: list[StoredEntry] = []
+        for name, some in groupby(entries, key=lambda entry: entry.collection):
+            part = {entry.id: entry for entry in some}
+            wanted = still_wanted(snapshot, self._peer, name, list(part), self._local.clock())
+            left += [part[id_] for id_ in wanted]
+        return left
 
     # --- in -------------------------------------------------------------------------------
 

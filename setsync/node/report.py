@@ -15,7 +15,9 @@ class Report:
 
     `missing_here` and `missing_there` are the entries that one side had and the other
     lacked when they were first compared; `newer` those that came after the session began
-    and still differ at its end. `before` and `after` are this side's collections.
+    and still differ at its end. `refused_here` and `refused_there` are those that one side has
+    and the other does not want; they count as in sync. `before` and `after` are this side's
+    collections.
     `differing`: name, count here and count there of those that differed at first.
     """
 
@@ -27,6 +29,9 @@ class Report:
     missing_here: int = 0
     missing_there: int = 0
     newer: int = 0
+    refused_here: int = 0
+    refused_there: int = 0
+    payloads_received: int = 0
     counters: Counters = field(default_factory=Counters)
     entries_sent: int = 0
     entries_received: int = 0
@@ -44,6 +49,10 @@ class Report:
         """So many more entries came in and are durable."""
         self.entries_received += count
 
+    def count_refused(self, count: int) -> None:
+        """So many of those that went out are not wanted there."""
+        self.refused_there += count
+
     def to_json(self) -> dict[str, Any]:
         """The object of `sync --json`; its schema is docs/json/sync.json."""
         sent, received = self.counters.sent, self.counters.received
@@ -57,12 +66,14 @@ class Report:
             "missing_here": self.missing_here,
             "missing_there": self.missing_there,
             "newer": self.newer,
+            "refused": {"here": self.refused_here, "there": self.refused_there},
             "bytes": {
                 "sent": self.counters.total_sent(),
                 "received": self.counters.total_received(),
                 **phases,
             },
             "entries": {"sent": self.entries_sent, "received": self.entries_received},
+            "payloads": {"received": self.payloads_received},
             "collections": self._collections(),
         }
 

@@ -6,28 +6,36 @@ collections it listed, how much it has answered, what it still has to send.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
 from setsync import limits
-from setsync.errors import Abort, PeerError, PeerGoneError, SetsyncError
+from setsync.errors import Abort, PeerError, PeerTimeoutError, SetsyncError
 from setsync.node.access import Access
-from setsync.node.channel import accept
 from setsync.node.connection import Connection
-from setsync.node.door import Door, Rules, Visit
 from setsync.node.greeting import Agreement, check_name, hello
-from setsync.node.identity import Identity
 from setsync.node.local import Local
+from setsync.node.payloads import (
+    are_missing,
+    ask_for_payloads,
+    count_missing,
+    may_have_some,
+    note_answer,
+    payload_takes,
+)
+from setsync.node.penalties import Penalties
 from setsync.node.pushing import Pushing
-from setsync.node.transfer import Incoming, Receiver, Take, next_ids, send_entries
+from setsync.node.transfer import Incoming, Receiver, Take, next_ids, note_refused, send_entries
 from setsync.reconcile.catalogue import Catalogue, NumberedViews
+from setsync.reconcile.effort import Answering, answer_steps, told_bytes, want_steps
 from setsync.reconcile.questions import WireAnswer, WireQuestion, from_wire
 from setsync.reconcile.rounds import Views, answer
 from setsync.reconcile.sketching import Held
 from setsync.reconcile.view import ListView
-from setsync.reconcile.wants import ALL, Wanted, WireWant, resolve
+from setsync.reconcile.wants import ALL, But, Wanted, WireWant, resolve
 from setsync.session.session import Counters
 from setsync.session.table import Role
 from setsync.store.contract import Snapshot
@@ -35,10 +43,8 @@ from setsync.wire import messages as m
 
 # A message of answers or of a listing is sent when it has grown to this.
 _ANSWER_BYTES = 128 * limits.KIB
-# What looking one thing up costs at least, however little comes of it.
-_ITEM_BYTES = 48
-# And what encoding one id for a sketch counts as, about as much work as sending so much.
-_ENCODED_ID_BYTES = 16
+# Or when it has taken so many steps, some 60 ms, so that no snapshot lasts long.
+_ANSWER_STEPS = 65_536
 
 
 @dataclass
@@ -69,41 +75,72 @@ async def run_responder(
     *,
     peer: bytes | None = None,
     access: Access | None = None,
+    penalties: Penalties | None = None,
+    address: str = "",
 ) -> None:
     """Answer one session on a connected stream, which is closed afterwards.
 
-    `peer` is the key that the other side has proven to hold; `access` says whether we talk to it.
+    `peer` is the key that the other side has proven to hold, `address` where it comes from;
+    `access` says whether we talk to it, `penalties` whether not now.
 
     Raises PeerError, StoreError; `served` then holds what was known until then.
     """
     served = served if served is not None else Served()
     connection = Connection(stream, Role.RESPONDER)
     served.counters = connection.session.counters
+    guest = _Guest(peer, address, access, penalties)
     try:
-        await connection.run(lambda _: _Responding(connection, local, served, peer, access).run())
+        await connection.run(lambda _: _Responding(connection, local, served, guest).run())
         served.state = "done"
     except trio.Cancelled:
         served.state = "cancelled"
         raise
     except SetsyncError as error:
         served.reason = error.message
+        guest.punish(error)
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    """Whoever is at the other end, and whether we talk to them."""
+
+    key: bytes | None
+    address: str
+    access: Access | None
+    penalties: Penalties | None
+
+    async def arrive(self) -> bool:
+        """Whether they are let in; if not, an invite may help. Waits for as long as they have
+        to rest. Raises PeerRefusedError, NotListedError."""
+        if self.key is None:
+            return True
+        let_in = self.access is None or self.access.check(self.key)
+        if self.penalties is not None:
+            self.penalties.check(self.key, trio.current_time())
+            await trio.sleep(self.penalties.begin(self.key, trio.current_time()))
+        return let_in
+
+    def redeem(self, invite: bytes) -> None:
+        """Let them in by an invite. Waits for the disk. Raises InviteError and its kin."""
+        assert self.key is not None
+        assert self.access is not None
+        self.access.redeem(self.key, invite, self.address)
+
+    def punish(self, error: SetsyncError) -> None:
+        """Who breaks the protocol, or sends what is not valid, is refused for a while."""
+        if self.key is None or self.penalties is None or not isinstance(error, PeerError):
+            return
+        if error.abort in (Abort.PROTOCOL, Abort.TOO_LARGE) and not error.was_told:
+            self.penalties.punish(self.key, error.message, trio.current_time())
+
+
 class _Responding:
-    def __init__(
-        self,
-        connection: Connection,
-        local: Local,
-        served: Served,
-        peer: bytes | None,
-        access: Access | None,
-    ) -> None:
+    def __init__(self, connection: Connection, local: Local, served: Served, guest: _Guest) -> None:
         self._connection = connection
         self._local = local
         self._served = served
-        self._peer = peer
-        self._access = access
+        self._guest = guest
         self._agreement: Agreement
         self._began = 0
         self._compared = 0
@@ -112,14 +149,17 @@ class _Responding:
         self._names: list[str] = []
         self._hashes: dict[bytes, int] = {}
         self._held = Held()
-        self._answered_bytes = 0
+        self._effort = Answering()
         self._sent_entries = 0
+        self._may_be_refused = 0
+        self._compares_until = math.inf
+        self._exchanged = False
 
     async def run(self) -> None:
         """Greet, then answer until the initiator is done."""
         await self._greet()
         while True:
-            message = await self._connection.receive(limits.IDLE_TIMEOUT)
+            message = await self._next()
             match message:
                 case m.Catalog():
                     await self._compare_catalogue(message)
@@ -131,6 +171,8 @@ class _Responding:
                     await self._tell_ids(items)
                 case m.Totals():
                     await self._transfer(message)
+                case m.WantPayloads():
+                    await self._exchange_payloads(message)
                 case m.Live():
                     await self._stay()
                     return
@@ -138,6 +180,15 @@ class _Responding:
                     return
                 case _:
                     raise _unexpected(message)
+
+    async def _next(self) -> m.Message:
+        """What the initiator says next. Raises PeerTimeoutError when a pass compares too long."""
+        left = self._compares_until - trio.current_time()
+        if left <= 0:
+            raise PeerTimeoutError(
+                f"Comparing did not end within {limits.COMPARING_SECONDS / 60:.0f} minutes."
+            )
+        return await self._connection.receive(min(limits.IDLE_TIMEOUT, left))
 
     async def _stay(self) -> None:
         """Both sides send what is new, until the initiator has enough."""
@@ -151,26 +202,36 @@ class _Responding:
             self._served.count_sent,
             self._served.count_received,
         )
+        self._compares_until = math.inf
         await pushing.run()
 
     async def _greet(self) -> None:
-        if self._peer is not None:
-            self._served.peer = self._peer.hex()
-            if self._access is not None:
-                self._access.check(self._peer)
+        key = self._guest.key
+        self._served.peer = key.hex() if key is not None else ""
+        let_in = await self._guest.arrive()
         theirs = await self._connection.receive(limits.HELLO_TIMEOUT)
         if not isinstance(theirs, m.Hello):
             raise _unexpected(theirs)
-        check_name(theirs, self._peer)
-        mine = hello(self._local, self._local.interests, m.BOTH)
+        check_name(theirs, key)
+        if not let_in:
+            await self._local.offload(self._guest.redeem, theirs.invite)
+        self._began, wants = await self._local.offload(self._before)
+        mine = hello(
+            self._local,
+            self._local.interests,
+            m.BOTH,
+            peer=key,
+            wants_payloads=wants,
+        )
         self._agreement = Agreement.of(theirs, mine)
+        self._key = self._agreement.key(0)
         self._served.peer = theirs.node.hex()
         await self._connection.send(mine)
-        self._began = await self._local.offload(self._last_arrival)
 
-    def _last_arrival(self) -> int:
+    def _before(self) -> tuple[int, bool]:
+        """The last arrival before the session, and whether payloads are missing."""
         with self._local.store.snapshot() as snapshot:
-            return snapshot.last_arrival
+            return snapshot.last_arrival, are_missing(snapshot)
 
     def _read_catalogue(self) -> Catalogue:
         with self._local.store.snapshot() as snapshot:
@@ -182,12 +243,12 @@ class _Responding:
     async def _compare_catalogue(self, message: m.Catalog) -> None:
         """A new pass begins: the same, or the list of what is here."""
         self._turn += 1
+        self._compares_until = trio.current_time() + limits.COMPARING_SECONDS
         self._held, self._hashes = Held(), {}
         if self._turn > limits.MAX_PASSES:
             raise PeerError(f"A session has at most {limits.MAX_PASSES + 1} passes.")
         self._key = self._agreement.key(self._turn)
         catalogue: Catalogue = await self._local.offload(self._read_catalogue)
-        self._answered_bytes = 0
         self._sent_entries = 0
         if catalogue.digest(self._key)[:16] == message.digest:
             await self._connection.send(m.Same())
@@ -226,6 +287,8 @@ class _Responding:
                 wanted = Wanted.from_wire(item)
             except ValueError as error:
                 raise PeerError(f"What is wanted cannot be understood: {error}") from error
+            all_ = len(self._hashes)
+            self._effort.charge(want_steps(wanted, all_), 0, all_, all_)
             everything = wanted.kind == ALL
             rows = view.ids(wanted.range.prefix) if everything else resolve(wanted, view, self._key)
             places |= {self._hashes[row.tobytes()] for row in rows}
@@ -240,7 +303,7 @@ class _Responding:
 
     def _look_up(self, items: Sequence[WireQuestion], start: int) -> tuple[list[WireAnswer], int]:
         answers: list[WireAnswer] = []
-        size = 0
+        size = steps = 0
         with self._local.store.snapshot() as snapshot:
             views: Views = NumberedViews(self._names, snapshot.view)
             if self._hashes:
@@ -248,27 +311,23 @@ class _Responding:
             for item in items[start:]:
                 encoded = self._held.encoded
                 try:
-                    found = answer(from_wire(item), views, self._key, self._held)
+                    question = from_wire(item)
+                    found = answer(question, views, self._key, self._held)
                 except (ValueError, KeyError) as error:
                     raise PeerError(f"A question cannot be understood: {error}") from error
                 answers.append(found.to_wire())
-                size += len(found.blob) + 4 * len(found.numbers) + _ITEM_BYTES
-                size += _ENCODED_ID_BYTES * (self._held.encoded - encoded)
-                if size >= _ANSWER_BYTES:
+                size += told_bytes(found)
+                steps += answer_steps(question, found, self._held.encoded - encoded)
+                if size >= _ANSWER_BYTES or steps >= _ANSWER_STEPS:
                     break
-            self._charge(size, snapshot)
+            self._charge(steps, size, snapshot)
         return answers, start + len(answers)
 
-    def _charge(self, size: int, snapshot: Snapshot) -> None:
-        """Count what this pass asked for, in bytes sent and in ids read for it.
-
-        Twice the ids, and once more for the summaries above them, is more than any honest
-        way to compare takes; and nobody lacks an entry twice. The set is as large as it is
-        by now, not as it was when the pass began. Raises PeerError.
-        """
-        self._answered_bytes += size
-        allowed = 4 * 32 * snapshot.entry_count + limits.ROUND_ANSWER_BYTES
-        if self._answered_bytes > allowed or self._sent_entries > snapshot.entry_count:
+    def _charge(self, steps: int, told: int, snapshot: Snapshot) -> None:
+        """Count what this session asked for. The set is as large as it is by now, not as it was
+        when the session began; and nobody lacks an entry twice. Raises PeerError."""
+        self._effort.charge(steps, told, snapshot.entry_count, len(self._names))
+        if self._sent_entries > snapshot.entry_count:
             raise PeerError("More was asked about the sets than they hold.", Abort.TOO_LARGE)
 
     async def _tell_ids(self, items: Sequence[WireWant]) -> None:
@@ -287,7 +346,7 @@ class _Responding:
     def _some_ids(self, take: Take, after: bytes) -> tuple[list[bytes], int]:
         with self._local.store.snapshot() as snapshot:
             ids = next_ids(snapshot, take, after)
-            self._charge(32 * len(ids), snapshot)
+            self._charge(len(ids), 32 * len(ids), snapshot)
             arrivals = [snapshot.arrival(take.collection, id_) or 0 for id_ in ids]
         return ids, sum(arrival > self._began for arrival in arrivals)
 
@@ -301,47 +360,78 @@ class _Responding:
         prefix = wanted.range.prefix
         with self._local.store.snapshot() as snapshot:
             view = snapshot.view(name)
-            is_search = view is not None and wanted.kind in range(1, 65)
-            searched = view.summary(prefix).count if view is not None and is_search else 0
-            self._charge(8 * (searched + wanted.count) + _ITEM_BYTES, snapshot)
+            searched = view.summary(prefix).count if view is not None else 0
+            self._charge(want_steps(wanted, searched), 0, snapshot)
             if wanted.kind == ALL:
-                return Take(name, None, prefix)
+                return Take(name, None, prefix, is_asked_for=True)
+            if wanted.is_all_but:
+                return Take(name, None, prefix, But.of(wanted, self._key), is_asked_for=True)
             ids = resolve(wanted, view, self._key) if view is not None else ()
-        return Take(name, sorted({row.tobytes() for row in ids}), prefix)
+        return Take(name, sorted({row.tobytes() for row in ids}), prefix, is_asked_for=True)
 
     # --- moving entries -------------------------------------------------------------------
 
     async def _transfer(self, totals: m.Totals) -> None:
         """Both directions at once, until the initiator closes the pass."""
-        self._all_sent = False
         wants, wanted = trio.open_memory_channel[m.Want](limits.WANTS_UNDER_WAY)
+        await self._move(bool(totals.sending), lambda: self._serve_wants(wanted), wants)
+
+    async def _exchange_payloads(self, asked: m.WantPayloads) -> None:
+        """Send payloads that are missing there, and ask for those that are missing here."""
+        if self._exchanged:
+            raise PeerError("Payloads were asked for twice in one session.")
+        self._exchanged = True
+        direction, is_mutual = self._agreement.initiator.direction, self._agreement.is_mutual
+        takes = await self._local.offload(payload_takes, self._local, asked, is_mutual)
+        mine, peer = m.WantPayloads(()), self._agreement.initiator.node
+        if direction != m.PULL and may_have_some(self._local, peer):
+            mine = await self._local.offload(ask_for_payloads, self._local, is_mutual)
+        await self._connection.send(mine)
+        before = await self._local.offload(count_missing, self._local)
+        await self._move(bool(mine.items), lambda: self._send_all(takes))
+        now = await self._local.offload(count_missing, self._local)
+        note_answer(self._local, peer, mine, helped=now < before)
+
+    async def _move(
+        self,
+        may_come: bool,
+        send: Callable[[], Awaitable[None]],
+        wants: trio.MemorySendChannel[m.Want] | None = None,
+    ) -> None:
+        """Send and receive until the initiator closes."""
+        self._compares_until = math.inf
+        self._all_sent = False
         incoming = Incoming(
             self._connection,
             self._local,
             self._agreement.initiator.node,
-            lambda name: bool(totals.sending) and self._agreement.is_mutual(name),
+            lambda name: may_come and self._agreement.is_mutual(name),
             lambda _: None,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(incoming.run)
-            nursery.start_soon(self._serve_wants, wanted)
+            nursery.start_soon(send)
             await self._until_closed(incoming, wants)
             nursery.cancel_scope.cancel()
-        self._served.entries_received += incoming.committed
+        self._served.entries_received += incoming.committed - incoming.refused
         self._served.new_entries += incoming.new
 
     async def _until_closed(
-        self, incoming: Incoming, wants: trio.MemorySendChannel[m.Want]
+        self, incoming: Incoming, wants: trio.MemorySendChannel[m.Want] | None
     ) -> None:
         while True:
             message = await self._connection.receive(limits.IDLE_TIMEOUT)
             match message:
-                case m.Want():
+                case m.Want() if wants is not None:
                     await self._pass_on(wants, message)
                 case m.Entries() | m.Piece() | m.Packed():
                     await incoming.take(message)
                 case m.Sent():
                     await incoming.finish()
+                case m.Refused():
+                    peer, sent = self._agreement.initiator.node, self._may_be_refused
+                    refused = await note_refused(self._local, peer, message, sent)
+                    self._may_be_refused -= refused
                 case m.Committed():
                     pass
                 case m.Close():
@@ -363,108 +453,29 @@ class _Responding:
             wants.close()
 
     async def _serve_wants(self, wanted: trio.MemoryReceiveChannel[m.Want]) -> None:
-        receiver = Receiver.of(self._agreement.initiator)
         async with wanted:
             async for message in wanted:
                 for item in message.items:
-                    take: Take = await self._local.offload(self._understand, item)
-                    await send_entries(
-                        self._connection, self._local, take, receiver, self._count_sent
-                    )
-            self._all_sent = True
-            await self._connection.send(m.Sent())
+                    await self._send(await self._local.offload(self._understand, item))
+            await self._say_sent()
+
+    async def _send_all(self, takes: Sequence[Take]) -> None:
+        for take in takes:
+            await self._send(take)
+        await self._say_sent()
+
+    async def _send(self, take: Take) -> None:
+        receiver = Receiver.of(self._agreement.initiator)
+        await send_entries(self._connection, self._local, take, receiver, self._count_sent)
+
+    async def _say_sent(self) -> None:
+        self._all_sent = True
+        await self._connection.send(m.Sent())
 
     def _count_sent(self, _: str, count: int) -> None:
         self._served.entries_sent += count
         self._sent_entries += count
-
-
-# --- listening ----------------------------------------------------------------------------
-
-
-async def listen(
-    local: Local,
-    listeners: Sequence[trio.SocketListener],
-    on_session: Callable[[Served], None],
-    identity: Identity | None = None,
-    access: Access | None = None,
-    most: int = limits.MAX_CONNECTIONS,
-    door: Door | None = None,
-) -> None:
-    """Serve every connection until cancelled; one over `most` is told that we are busy.
-
-    With an `identity` over the secure channel, with `access` those only whom it lets in. The
-    `door` counts them, by the usual rules unless it is given.
-
-    `on_session` hears of each session when it is over, however it ended; of connections that
-    the door turned away it hears once a second.
-    """
-    door = door if door is not None else Door(Rules(connections=most))
-
-    async def handle(stream: trio.SocketStream) -> None:
-        served = Served()
-        visit = None
-        try:
-            with trio.CancelScope() as scope:
-                visit = door.arrive(_address_of(stream), trio.current_time(), scope.cancel)
-                await _answer_visit(door, visit, stream, local, served, identity, access)
-        except SetsyncError as error:
-            # Told to the peer already, if there was a way, and to the operator below.
-            served.reason = served.reason or error.message
-        except Exception as error:  # a defect of ours must not take the other sessions down
-            served.reason = f"A defect of setsync, please report it: {error!r}"
-        finally:
-            if visit is not None:
-                door.leave(visit)
-            if visit is not None and visit.was_dropped:
-                served.state = "failed"
-                served.reason = "It was not through the handshake when others came."
-            if visit is not None or door.is_time_to_tell(trio.current_time()):
-                on_session(served)
-
-    async with trio.open_nursery() as nursery:
-        await trio.serve_listeners(handle, list(listeners), handler_nursery=nursery)
-
-
-async def _answer_visit(
-    door: Door,
-    visit: Visit,
-    stream: trio.SocketStream,
-    local: Local,
-    served: Served,
-    identity: Identity | None,
-    access: Access | None,
-) -> None:
-    """Whom we do not let in stays among the pending, however long it takes to hear why."""
-    channel = await accept(stream, identity) if identity is not None else None
-    peer = channel.peer if channel is not None else None
-    inner: trio.abc.Stream = channel.stream if channel is not None else stream
-    try:
-        if peer is not None and access is not None:
-            served.peer = peer.hex()
-            access.check(peer)
-        door.let_through(visit, peer)
-    except SetsyncError as error:
-        await _refuse(inner, error)
-    else:
-        await run_responder(inner, local, served, peer=peer, access=access)
-
-
-async def _refuse(stream: trio.abc.Stream, reason: SetsyncError) -> None:
-    """Tell the reason inside a session that has none of its own. Raises it."""
-
-    async def say_why(_: Connection) -> None:
-        raise reason
-
-    await Connection(stream, Role.RESPONDER).run(say_why)
-
-
-def _address_of(stream: trio.SocketStream) -> str:
-    """Raises PeerGoneError: who has left already has no address."""
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError as error:
-        raise PeerGoneError("The other side closed the connection.") from error
+        self._may_be_refused += count
 
 
 def _unexpected(message: object) -> PeerError:

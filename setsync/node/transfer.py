@@ -18,9 +18,17 @@ from setsync.limits import ENTRY_BATCH, IDS_PER_READ, PAYLOAD_PIECE, UNCOMMITTED
 from setsync.model.entry import UnverifiedEntry
 from setsync.node.connection import Connection
 from setsync.node.local import Local
+from setsync.node.refusals import (
+    NotKept,
+    count_refused,
+    remember_theirs,
+    still_wanted,
+    to_messages,
+)
 from setsync.node.writer import Ticket
+from setsync.reconcile.wants import But
 from setsync.store.contract import EntryStore, Origin, Snapshot, StoredEntry
-from setsync.wire.messages import Committed, Entries, EntryItem, Hello, Packed, Piece
+from setsync.wire.messages import Committed, Entries, EntryItem, Hello, Packed, Piece, Refused
 from setsync.wire.packing import FEATURE, Packer, unpacked
 
 # Entries in one message; an array of them has a bound of its own.
@@ -32,24 +40,35 @@ _MOST_IN_MESSAGE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Entries to send: distinct ids of a collection in order, or (ids None) a whole range."""
+    """Entries to send: distinct ids of a collection in order, or (ids None) a whole range
+    `but` for some. `only_payloads`: those whose payload is here and fits, and no others.
+    `is_asked_for`: by the receiver, who may have refused them once and changed its mind."""
 
     collection: str
     ids: Sequence[bytes] | None
     prefix: str = ""
+    but: But | None = None
+    only_payloads: bool = False
+    is_asked_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """What the other side takes: payloads up to a size, and messages packed like this."""
 
+    node: bytes
     max_payload: int
     packer: Packer
 
     @classmethod
     def of(cls, greeting: Hello) -> Receiver:
         """As its HELLO says."""
-        return cls(greeting.max_payload, Packer(FEATURE in greeting.features))
+        packer = Packer(FEATURE in greeting.features)
+        return cls(greeting.node, greeting.max_payload, packer)
+
+    def takes(self, entry: StoredEntry) -> bool:
+        """Whether the payload of an entry is here, and not too large for it."""
+        return entry.payload is not None and len(entry.payload) <= self.max_payload
 
 
 async def send_entries(
@@ -59,26 +78,37 @@ async def send_entries(
     receiver: Receiver,
     on_sent: Callable[[str, int], None],
 ) -> None:
-    """Send what `take` names, in batches; a payload too large for the receiver is withheld.
+    """Send what `take` names in batches, without being asked only what the receiver has not
+    refused; a payload too large for it is withheld.
 
-    Each batch is read in one short snapshot. `on_sent` hears the collection and how many.
+    Each batch is read in one short snapshot. `on_sent` hears the collection and how many,
+    before they go: some may be refused before the last of them is out.
     """
     after = b""
-    while ids := await local.offload(_next_ids, local.store, take, after):
+    while ids := await local.offload(_next_ids, local, take, receiver, after):
         after = ids[-1]
         while ids:
             batch, used = await local.offload(_read_batch, local.store, take.collection, ids)
             ids = ids[used:]
+            if take.only_payloads:
+                batch = [entry for entry in batch if receiver.takes(entry)]
             if batch:
                 messages = await local.offload(in_messages, take.collection, batch, receiver)
+                on_sent(take.collection, len(batch))
                 for message in messages:
                     await connection.send(message)
-                on_sent(take.collection, len(batch))
 
 
-def _next_ids(store: EntryStore, take: Take, after: bytes) -> list[bytes]:
-    with store.snapshot() as snapshot:
-        return next_ids(snapshot, take, after)
+def _next_ids(local: Local, take: Take, receiver: Receiver, after: bytes) -> list[bytes]:
+    with local.store.snapshot() as snapshot:
+        while ids := next_ids(snapshot, take, after):
+            if take.is_asked_for:
+                return ids
+            wanted = still_wanted(snapshot, receiver.node, take.collection, ids, local.clock())
+            if wanted:
+                return wanted
+            after = ids[-1]
+    return []
 
 
 def next_ids(snapshot: Snapshot, take: Take, after: bytes) -> list[bytes]:
@@ -89,7 +119,14 @@ def next_ids(snapshot: Snapshot, take: Take, after: bytes) -> list[bytes]:
     view = snapshot.view(take.collection)
     if view is None:
         return []
-    return [row.tobytes() for row in view.ids(take.prefix, after, IDS_PER_READ)]
+    ids = view.ids(take.prefix, after, IDS_PER_READ)
+    while take.but is not None and len(ids):
+        kept = take.but.keep(ids)
+        if len(kept):
+            ids = kept
+            break
+        ids = view.ids(take.prefix, ids[-1].tobytes(), IDS_PER_READ)
+    return [row.tobytes() for row in ids]
 
 
 def _read_batch(
@@ -146,6 +183,14 @@ def _pieces(payload: bytes) -> list[Piece]:
     ]
 
 
+async def note_refused(local: Local, peer: bytes, message: Refused, sent: int) -> int:
+    """Remember what `peer` did not keep of the `sent` entries that were not refused yet; how
+    many. Raises PeerError."""
+    count = count_refused(message, sent)
+    await local.offload(remember_theirs, local.store, peer, message, local.clock())
+    return count
+
+
 # --- in -----------------------------------------------------------------------------------
 
 
@@ -161,6 +206,8 @@ class _Assembly:
 
 class Incoming:
     """What a peer sends us in one pass: put together, handed to the writer, acknowledged.
+
+    What is not kept for want of interest is told by REFUSED before it is acknowledged.
 
     Start `run` in a nursery; feed `take`; then `finish`. Taking waits for the disk and never
     for the peer: if it waited until an acknowledgement is sent, two nodes that both send
@@ -188,8 +235,10 @@ class Incoming:
         self._is_finished = False
         self._taken = 0
         self._acknowledged = 0
+        self._untold: list[NotKept] = []
         self.committed = 0
         self.new = 0
+        self.refused = 0
 
     async def take(self, message: Entries | Piece | Packed) -> None:
         """Take a message; waits while too much is not yet committed.
@@ -268,10 +317,12 @@ class Incoming:
             except InvalidEntryError as error:
                 raise PeerError(f"An entry that was sent is not valid: {error.message}") from error
             async with self._changed:
+                self._untold += ticket.refused
+                self.refused += len(ticket.refused)
                 self.committed += len(ticket.entries)
                 self.new += len(added.new)
                 self._changed.notify_all()
-            self._on_committed(len(ticket.entries))
+            self._on_committed(len(ticket.entries) - len(ticket.refused))
 
     async def _acknowledge(self) -> None:
         """Tell the peer how many are durable; while that waits to be sent, the number grows."""
@@ -279,7 +330,9 @@ class Incoming:
             async with self._changed:
                 while self._acknowledged == self.committed:
                     await self._changed.wait()
-                count = self.committed
+                count, refused, self._untold = self.committed, self._untold, []
+            for message in to_messages(refused):
+                await self._connection.send(message)
             await self._connection.send(Committed(count))
             async with self._changed:
                 self._acknowledged = count

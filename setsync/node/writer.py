@@ -7,6 +7,7 @@ The inbox is bounded: when it is full, whoever brings more has to wait, and with
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,8 +16,14 @@ import trio
 
 from setsync.errors import InvalidEntryError, SetsyncError, StoreLimitError
 from setsync.limits import COMMIT_ENTRIES, WRITER_INBOX_BYTES
-from setsync.model.entry import Entry, UnverifiedEntry, verify
-from setsync.store.contract import Added, EntryStore, Origin
+from setsync.model.entry import Entry, UnverifiedEntry, entry_id, verify
+from setsync.model.refusal import Refusal
+from setsync.node.policy import Policy
+from setsync.node.refusals import NotKept, remember_ours
+from setsync.store.contract import Added, EntryStore, Origin, Quotas
+
+# The reason of a format that cannot place an entry without its payload.
+_PAYLOAD_NEEDED = "payload_needed"
 
 
 @dataclass(eq=False)
@@ -26,13 +33,20 @@ class Ticket:
     entries: Sequence[UnverifiedEntry]
     size: int
     origin: Origin | None = None
+    refused: Sequence[NotKept] = ()
     _done: trio.Event = field(default_factory=trio.Event)
     _outcome: Added | SetsyncError | None = None
+
+    @property
+    def peer(self) -> bytes:
+        """Who brought them; empty for somebody at this machine, whom no policy binds."""
+        return self.origin.peer if self.origin is not None else b""
 
     async def wait(self) -> Added:
         """Wait until the entries are durable.
 
-        Raises InvalidEntryError (nothing of these entries was stored) or StoreError.
+        All of them, but for those that are `refused` from then on. Raises InvalidEntryError
+        (nothing of these entries was stored) or StoreError.
         """
         await self._done.wait()
         assert self._outcome is not None
@@ -40,9 +54,10 @@ class Ticket:
             raise self._outcome
         return self._outcome
 
-    def settle(self, outcome: Added | SetsyncError) -> None:
+    def settle(self, outcome: Added | SetsyncError, refused: Sequence[NotKept] = ()) -> None:
         """Say how it went."""
         self._outcome = outcome
+        self.refused = refused
         self._done.set()
 
 
@@ -72,11 +87,23 @@ class _Offload(Protocol):
 
 
 class Writer:
-    """Start `run` in a nursery, then `submit` from any task."""
+    """Start `run` in a nursery, then `submit` from any task.
 
-    def __init__(self, store: EntryStore, offload: _Offload) -> None:
+    `policy` is asked anew for each batch. `room` says whether the disk has room for what
+    others bring, by raising StoreFullError; it runs off the event loop, as all of a commit.
+    """
+
+    def __init__(
+        self,
+        store: EntryStore,
+        offload: _Offload,
+        policy: Callable[[], Policy] = Policy,
+        room: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._offload = offload
+        self._policy = policy
+        self._room = room
         self._inbox: list[Ticket] = []
         self._waiting_bytes = 0
         self._changed = trio.Condition()
@@ -99,10 +126,10 @@ class Writer:
         """Work until cancelled; a batch under way is finished first."""
         while True:
             tickets = await self._next_batch()
-            outcomes = await self._offload(_commit, self._store, tickets)
-            for ticket, outcome in zip(tickets, outcomes, strict=True):
-                ticket.settle(outcome)
-            if any(isinstance(outcome, Added) and outcome.new for outcome in outcomes):
+            outcomes = await self._offload(self._commit, tickets)
+            for ticket, (outcome, refused) in zip(tickets, outcomes, strict=True):
+                ticket.settle(outcome, refused)
+            if any(isinstance(outcome, Added) and outcome.new for outcome, _ in outcomes):
                 self.news.ring()
 
     async def _next_batch(self) -> list[Ticket]:
@@ -119,40 +146,124 @@ class Writer:
             self._changed.notify_all()
             return batch
 
+    def _commit(self, tickets: Sequence[Ticket]) -> list[_Outcome]:
+        """Verify all, commit what is whole and wanted, in one thread from begin to end.
 
-def _commit(store: EntryStore, tickets: Sequence[Ticket]) -> list[Added | SetsyncError]:
-    """Verify all, commit what is whole, in one thread from begin to end.
+        An invalid entry refuses its ticket and no other, and so does one of ours that is over
+        a limit of the store. A store that fails is told to all.
+        """
+        parts = [_Part(ticket) for ticket in tickets]
+        guests = [part for part in parts if part.ticket.peer]
+        try:
+            if guests:
+                policy = self._policy()
+                self._room()
+                for part in guests:
+                    part.refuse(policy)
+                _store(self._store, guests, policy.quotas)
+        except SetsyncError as error:
+            for part in guests:
+                part.fail(error)
+        _store_own(self._store, [part for part in parts if not part.ticket.peer])
+        for part in parts:
+            part.remember(self._store)
+        return [(part.outcome, part.refused) for part in parts]
 
-    An invalid entry refuses its ticket and no other, and so does one over a limit of the
-    store. A store that fails is told to all.
-    """
-    verified = [_verify(ticket.entries) for ticket in tickets]
-    good: list[Entry] = []
-    origins: list[tuple[int, Origin | None]] = []
-    for ticket, part in zip(tickets, verified, strict=True):
-        if isinstance(part, list):
-            if part:
-                origins.append((len(good), ticket.origin))
-            good += part
+
+_Outcome = tuple[Added | SetsyncError, Sequence[NotKept]]
+
+
+class _Part:
+    """One ticket's part of a batch."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.entries: list[Entry] = []
+        self.refused: list[NotKept] = []
+        self.outcome: Added | SetsyncError = Added((), 0, 0)
+        try:
+            for entry in ticket.entries:
+                self._verify(entry)
+        except InvalidEntryError as error:
+            self.entries, self.refused, self.outcome = [], [], error
+
+    def _verify(self, entry: UnverifiedEntry) -> None:
+        try:
+            self.entries.append(verify(entry))
+        except InvalidEntryError as error:
+            if error.reason != _PAYLOAD_NEEDED or not self.ticket.peer:
+                raise
+            id_ = entry_id(entry.header)
+            self.refused.append(NotKept(entry.collection, id_, Refusal.PAYLOAD_NEEDED))
+
+    def refuse(self, policy: Policy) -> None:
+        """Put aside what this node does not want."""
+        if not policy.blocked_authors and not policy.writers:
+            return
+        kept: list[Entry] = []
+        for entry in self.entries:
+            reason = policy.refuses(entry.author, entry.collection)
+            if reason is None:
+                kept.append(entry)
+            else:
+                self.refused.append(NotKept(entry.collection, entry.id, reason))
+        self.entries = kept
+
+    def fail(self, error: SetsyncError) -> None:
+        """Nothing of it was stored, unless it was refused before for a reason of its own."""
+        if not isinstance(self.outcome, SetsyncError):
+            self.outcome = error
+
+    def share(self, new: set[bytes], over: dict[int, Refusal]) -> None:
+        """What of a joint commit was this ticket's; an entry that two brought is the first's.
+        `over` has the places, in this part, of those that went over a limit."""
+        for place, reason in over.items():
+            entry = self.entries[place]
+            self.refused.append(NotKept(entry.collection, entry.id, reason))
+        mine = tuple(dict.fromkeys(entry.id for entry in self.entries if entry.id in new))
+        new.difference_update(mine)
+        if not isinstance(self.outcome, SetsyncError):
+            self.outcome = Added(mine, len(self.entries) - len(mine) - len(over), 0)
+
+    def remember(self, store: EntryStore) -> None:
+        """Write down what was refused. A disk that fails at this has lost nothing else."""
+        origin = self.ticket.origin
+        if self.refused and origin is not None and not isinstance(self.outcome, SetsyncError):
+            try:
+                remember_ours(store, origin.peer, self.refused, origin.at)
+            except SetsyncError as error:
+                self.outcome = error
+
+
+def _store_own(store: EntryStore, parts: Sequence[_Part]) -> None:
     try:
-        added = store.add_many(good, origins)
+        _store(store, parts, None)
+    except StoreLimitError as error:
+        if len(parts) == 1:
+            parts[0].fail(error)
+        else:
+            for part in parts:
+                _store_own(store, [part])
     except SetsyncError as error:
-        if isinstance(error, StoreLimitError) and len(tickets) > 1:
-            return [outcome for ticket in tickets for outcome in _commit(store, [ticket])]
-        return [part if isinstance(part, InvalidEntryError) else error for part in verified]
+        for part in parts:
+            part.fail(error)
+
+
+def _store(store: EntryStore, parts: Sequence[_Part], quotas: Quotas | None) -> None:
+    """Commit them together."""
+    good: list[Entry] = []
+    starts: list[int] = []
+    origins: list[tuple[int, Origin | None]] = []
+    for part in parts:
+        starts.append(len(good))
+        if part.entries:
+            origins.append((len(good), part.ticket.origin))
+        good += part.entries
+    added = store.add_many(good, origins, quotas)
     new = set(added.new)
-    return [_share(part, new) if isinstance(part, list) else part for part in verified]
-
-
-def _verify(entries: Sequence[UnverifiedEntry]) -> list[Entry] | InvalidEntryError:
-    try:
-        return [verify(entry) for entry in entries]
-    except InvalidEntryError as error:
-        return error
-
-
-def _share(entries: Sequence[Entry], new: set[bytes]) -> Added:
-    """What of a joint commit was one ticket's; an entry that two brought is the first's."""
-    mine = tuple(dict.fromkeys(entry.id for entry in entries if entry.id in new))
-    new.difference_update(mine)
-    return Added(mine, len(entries) - len(mine), 0)
+    over: list[dict[int, Refusal]] = [{} for _ in parts]
+    for position, reason in added.refused:
+        at = bisect_right(starts, position) - 1
+        over[at][position - starts[at]] = reason
+    for part, mine in zip(parts, over, strict=True):
+        part.share(new, mine)

@@ -87,7 +87,7 @@ def choose(
     known = max(1, abs(mine - theirs))
     listing = list_bytes(mine, theirs, certain) if theirs <= MOST_LISTED else math.inf
     if not sketches:
-        return _by_splitting(theirs, known, listing)
+        return _by_splitting(mine, theirs, known, listing)
     if expected is None:
         lucky = FIRST_BYTES + sketch_bytes(known)
         return Closer.LIST if listing <= max(2 * FIRST_BYTES, lucky) else Closer.SKETCH
@@ -110,19 +110,20 @@ def sketch_bytes(expected: float) -> float:
     return 16 + SYMBOL_BYTES * symbols_for(math.ceil(MARGIN * expected))
 
 
-def _by_splitting(theirs: int, known: int, listing: float) -> Closer:
-    once = split_bytes(theirs, known, FANOUT)
-    twice = split_bytes(theirs, known, FANOUT * FANOUT)
+def _by_splitting(mine: int, theirs: int, known: int, listing: float) -> Closer:
+    once = split_bytes(mine, theirs, known, FANOUT)
+    twice = split_bytes(mine, theirs, known, FANOUT * FANOUT)
     if listing <= min(once, twice):
         return Closer.LIST
     return Closer.SPLIT_TWICE if twice < once else Closer.SPLIT
 
 
-def split_bytes(listed: int, differing: int, fanout: int) -> float:
+def split_bytes(mine: int, listed: int, differing: int, fanout: int) -> float:
     """Expected bytes of splitting a range into `fanout` and going on until lists are cheaper.
 
-    Of r ranges, r (1 - (1 - 1/r)^d) are still open when d ids differ. The sum ends where a
-    list of one open range costs no more than its next split.
+    Of r ranges, r (1 - (1 - 1/r)^d) are still open when d ids differ, and no more than we
+    have ids: where nothing is here, all is wanted. The sum ends where a list of one open
+    range costs no more than its next split.
     """
     total = 0.0
     open_ranges = 1.0
@@ -130,7 +131,7 @@ def split_bytes(listed: int, differing: int, fanout: int) -> float:
     while True:
         total += ROUND_BYTES + open_ranges * fanout * SUMMARY_BYTES
         ranges = open_ranges * fanout
-        still = ranges * (1 - (1 - 1 / ranges) ** differing)
+        still = min(ranges * (1 - (1 - 1 / ranges) ** differing), float(mine))
         open_ranges, size = max(1.0, still), size / fanout
         each = list_bytes(math.ceil(size), math.ceil(size))
         if each <= ROUND_BYTES + FANOUT * SUMMARY_BYTES:

@@ -16,7 +16,8 @@ import numpy as np
 
 from setsync.errors import Abort, PeerError
 from setsync.limits import MAX_LIST_IDS, MAX_QUESTIONS, MAX_RANGES, ROUND_ANSWER_BYTES
-from setsync.reconcile.digest import HEX, Summary
+from setsync.reconcile.digest import EMPTY, HEX, Summary
+from setsync.reconcile.effort import Asking, take_steps, told_bytes
 from setsync.reconcile.idlist import MAX_BITS, SPARE_BITS, decode_ids, encode_ids, truncation_bits
 from setsync.reconcile.labels import FULL, SHORT, digest_label
 from setsync.reconcile.peel import Complete, NeedMore
@@ -79,6 +80,8 @@ def _ranges_below(view: SetView, prefix: str, levels: int) -> Iterator[tuple[str
     for digit, summary in zip(HEX, view.children(prefix), strict=True):
         if levels == 1:
             yield prefix + digit, summary
+        elif not summary.count:
+            yield from ((prefix + digit + further, EMPTY) for further in HEX)
         else:
             yield from _ranges_below(view, prefix + digit, levels - 1)
 
@@ -153,16 +156,26 @@ class Initiator:
     `width` is the rung of the ladder: 8-byte labels, or 32 to compare digests and ids
     themselves, without sketches. `sketches` False leaves only splits and lists. `certain`
     makes lists long enough to overlook nothing, for sessions that no digest will confirm.
+    `effort` is that of the whole session.
     """
 
     def __init__(
-        self, key: bytes, width: int = SHORT, *, sketches: bool = True, certain: bool = False
+        self,
+        key: bytes,
+        width: int = SHORT,
+        *,
+        sketches: bool = True,
+        certain: bool = False,
+        effort: Asking | None = None,
     ) -> None:
         self.difference = Difference()
         self._key = key
         self._width = width
         self._sketches = sketches and width == SHORT
         self._certain = certain
+        self._effort = effort if effort is not None else Asking()
+        self._effort.begin()
+        self._compared: set[int] = set()
         self._open: list[_Open] = []
         self._asked: list[_Asked] = []
 
@@ -191,6 +204,9 @@ class Initiator:
         """What to ask about a range; None when it is closed, or has made way for smaller ones."""
         place = opened.range
         mine = view.summary(place.prefix).count
+        if place.collection not in self._compared:
+            self._compared.add(place.collection)
+            self._effort.allow(view.summary("").count)
         match self._closer(opened, mine):
             case Closer.PUSH_ALL:
                 if mine:
@@ -249,13 +265,16 @@ class Initiator:
     def take(self, answers: Sequence[Answer], views: Views) -> None:
         """Take the answers of this round, in the order of its questions.
 
-        Raises PeerError for an answer that does not fit its question.
+        Raises PeerError for an answer that does not fit its question, and when the answers
+        keep us busier than the sets explain.
         """
         if len(answers) != len(self._asked):
             raise PeerError(f"{len(self._asked)} questions got {len(answers)} answers.")
         asked, self._asked = self._asked, []
         for each, given in zip(asked, answers, strict=True):
             view = views[each.open.range.collection]
+            mine = view.summary(each.open.range.prefix).count
+            self._effort.charge(take_steps(each.question, given, mine), told_bytes(given))
             try:
                 match each.question:
                     case AskChildren(_, levels):
@@ -272,20 +291,31 @@ class Initiator:
                 raise PeerError(f"More than {MAX_RANGES} ranges seem to differ.", Abort.TOO_LARGE)
 
     def _take_children(self, opened: _Open, levels: int, given: Answer, view: SetView) -> None:
-        """Open the children that differ. If all agree although their parents do not, a short
-        label lied, or a set has grown meanwhile: ask again with the whole digests."""
+        """Open the children that differ; those that one side has nothing of are closed at once.
+        If all agree although their parents do not, a short label lied, or a set has grown
+        meanwhile: ask again with the whole digests."""
         place, width = opened.range, opened.width
         if len(given.numbers) != 16**levels or len(given.blob) != width * 16**levels:
             raise ValueError("children are 16 or 256 counts and as many labels")
         differing: list[_Open] = []
+        agree = True
         ranges = _ranges_below(view, place.prefix, levels)
         for at, ((prefix, mine), theirs) in enumerate(zip(ranges, given.numbers, strict=True)):
             label = given.blob[at * width : (at + 1) * width]
-            if (mine.count, digest_label(mine, prefix, width, self._key)) != (theirs, label):
-                child = Range(place.collection, prefix)
+            if mine.count == theirs and (
+                not theirs or digest_label(mine, prefix, width, self._key) == label
+            ):
+                continue
+            agree = False
+            child = Range(place.collection, prefix)
+            if not theirs:
+                self.difference.push.append((child, mine.count))
+            elif not mine.count:
+                self.difference.missing_here.append(Wanted(child, ALL, theirs))
+            else:
                 failed = opened.failed + opened.burnt
                 differing.append(_Open(child, theirs, self._width, failed=failed))
-        if not differing and width == SHORT:
+        if agree and width == SHORT:
             whole = _Open(place, sum(given.numbers), FULL, failed=_FAILURES)
             differing.append(whole)
         self._open += reversed(differing)
@@ -297,7 +327,8 @@ class Initiator:
         if given.numbers[0] > MAX_LIST_IDS:
             if given.blob:
                 raise ValueError(f"a list has at most {MAX_LIST_IDS} ids")
-            self._open.append(_Open(place, given.numbers[0], opened.width, failed=opened.failed))
+            # Only splits from here on, or a sketch that leads back to a list never ends.
+            self._open.append(_Open(place, given.numbers[0], opened.width, failed=_FAILURES))
             return
         ids = view.ids(place.prefix)
         if bits == WHOLE:

@@ -141,6 +141,7 @@ _DOING = {
     State.COMPARING: "comparing",
     State.TRANSFERRING: "entries were on their way",
     State.CLOSING: "closing",
+    State.EXCHANGING: "asking for payloads",
     State.LIVE: "waiting for news",
     State.ENDED: "the session was over",
 }

@@ -35,6 +35,7 @@ class State(enum.Enum):
     COMPARING = "comparing"
     TRANSFERRING = "transferring"
     CLOSING = "closing"
+    EXCHANGING = "exchanging"
     LIVE = "live"
     ENDED = "ended"
 
@@ -46,6 +47,7 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
     State.GREETED: {(_R, m.Hello): State.READY},
     State.READY: {
         (_I, m.Catalog): State.ASKED,
+        (_I, m.WantPayloads): State.EXCHANGING,
         (_I, m.Live): State.LIVE,
         (_I, m.Done): State.ENDED,
     },
@@ -72,6 +74,9 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
         (_I, m.Totals): State.TRANSFERRING,
         # Nothing was found although the catalogues differ: another pass.
         (_I, m.Catalog): State.ASKED,
+        # What differs is not wanted by the side that lacks it.
+        (_I, m.WantPayloads): State.EXCHANGING,
+        (_I, m.Live): State.LIVE,
         (_I, m.Done): State.ENDED,
     },
     State.TRANSFERRING: {
@@ -79,16 +84,17 @@ TABLE: dict[State, dict[tuple[Role, type], State]] = {
         **{
             (role, message): State.TRANSFERRING
             for role in Role
-            for message in (m.Entries, m.Piece, m.Packed, m.Committed, m.Sent)
+            for message in (m.Entries, m.Piece, m.Packed, m.Committed, m.Refused, m.Sent)
         },
         (_I, m.Close): State.CLOSING,
     },
     State.CLOSING: {(_R, m.Closed): State.READY},
+    State.EXCHANGING: {(_R, m.WantPayloads): State.TRANSFERRING},
     State.LIVE: {
         **{
             (role, message): State.LIVE
             for role in Role
-            for message in (m.Entries, m.Piece, m.Packed, m.Committed, m.Ping)
+            for message in (m.Entries, m.Piece, m.Packed, m.Committed, m.Refused, m.Ping)
         },
         (_I, m.Done): State.ENDED,
     },
@@ -115,6 +121,8 @@ PHASES: dict[type, str] = {
     m.Packed: "entries",
     m.Committed: "entries",
     m.Sent: "entries",
+    m.Refused: "entries",
+    m.WantPayloads: "entries",
     m.Live: "entries",
     m.Ping: "entries",
     m.Close: "close",

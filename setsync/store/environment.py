@@ -4,6 +4,7 @@ What the rest of the store may rely on:
 
 - a write transaction is one plain function, run from begin to commit in one call on one
   thread (committed on another thread, LMDB's writer lock stays held for ever);
+- whoever cannot begin to write is told so after WRITE_LOCK_SECONDS, and by whom;
 - a commit that returned is on the disk: never `sync=False`, never `writemap`;
 - no transaction is handed to anybody who waits for a network;
 - after `fork()` nothing works in the child, rather than something quietly going wrong;
@@ -17,17 +18,21 @@ import os
 import shutil
 import struct
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, Self, TypeVar, cast
 
 import lmdb
 import lmdb.verify
 
-from setsync.errors import DamagedStoreError, StoreError, StoreFullError
+from setsync import limits
+from setsync.errors import DamagedStoreError, StoreBusyError, StoreError, StoreFullError
 from setsync.limits import GIB, MAP_SIZE, MAX_READERS, MIB
 from setsync.store.layout import MAX_TABLES
+from setsync.store.turns import Turns
 
 T = TypeVar("T")
 
@@ -45,9 +50,12 @@ class Cursor(Protocol):
     def last(self) -> bool: ...
     def next(self) -> bool: ...
     def prev(self) -> bool: ...
+    def delete(self) -> bool: ...
     def key(self) -> bytes: ...
     def item(self) -> tuple[bytes, bytes]: ...
     def iternext(self) -> Iterator[tuple[bytes, bytes]]: ...
+    def getmulti(self, keys: Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]: ...
+    def putmulti(self, items: Sequence[tuple[bytes, bytes]]) -> tuple[int, int]: ...
 
 
 class Transaction(Protocol):
@@ -63,6 +71,7 @@ class Transaction(Protocol):
 
 DATA_FILE = "data.mdb"
 LOCK_FILE = "lock.mdb"
+TURNS_FILE = "writer.lock"
 # Growing or closing the map pulls it from under this process's readers, so both wait for
 # them; they are short.
 _READERS_LEAVE_SECONDS = 30.0
@@ -75,22 +84,51 @@ _DAMAGED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class SlowSnapshots:
+    """Read transactions that lasted longer than SNAPSHOT_SECONDS."""
+
+    count: int
+    longest: float
+
+    def and_another(self, age: float) -> SlowSnapshots:
+        """With one more, of this many seconds."""
+        return SlowSnapshots(self.count + 1, max(self.longest, age))
+
+
 class Environment:
     """One LMDB environment, for one process and any number of its threads.
 
-    Raises StoreFullError, DamagedStoreError or StoreError from every method.
+    `clock` counts seconds, and is for telling what lasts too long.
+    Raises StoreFullError, StoreBusyError, DamagedStoreError or StoreError from every method.
     """
 
-    def __init__(self, path: Path, map_size: int = MAP_SIZE) -> None:
+    def __init__(
+        self,
+        path: Path,
+        map_size: int = MAP_SIZE,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
+        self.clock = clock
         self._pid = os.getpid()
-        self._write_lock = threading.Lock()
+        self._queue = threading.Condition()
+        self._writer: object | None = None
+        self._writing_since: float | None = None
+        self._snapshots: dict[_Lease, float] = {}  # when they began
+        self._slow = SlowSnapshots(0, 0.0)  # those that are over
         self._gate = threading.Condition()
         self._readers: Counter[int] = Counter()  # open reads by thread
         self._moving = False
         self._tables: dict[bytes, Table] = {}
         self._env = self._open(map_size)
-        self.check_readers()
+        try:
+            self._turns = Turns(path / TURNS_FILE, clock)
+            self.check_readers()
+        except BaseException:
+            self._env.close()
+            raise
 
     def _open(self, map_size: int) -> lmdb.Environment:
         """Reserve the map; where the system denies that much address space, less."""
@@ -118,7 +156,11 @@ class Environment:
             return [name for name, _ in cursor.iternext()]
 
     def open_tables(self, names: Iterable[bytes]) -> None:
-        """Make ready the tables of these names; those that are missing are made."""
+        """Make ready the tables of these names; those that are missing are made.
+
+        This takes the writer's turn even if nothing is missing: in py-lmdb only a write
+        transaction leaves the handles behind.
+        """
 
         def work(transaction: Transaction) -> dict[bytes, Table]:
             return {
@@ -153,11 +195,31 @@ class Environment:
                         pass
                     else:
                         try:
+                            self._snapshots[lease] = self.clock()
                             yield cast(Transaction, lease)
                         finally:
                             lease.end()
+                            self._note_age(lease)
                         return
                 self._resize(0)
+
+    def _note_age(self, lease: _Lease) -> None:
+        now = self.clock()
+        age = now - self._snapshots.pop(lease, now)
+        if age > limits.SNAPSHOT_SECONDS:
+            with self._gate:
+                self._slow = self._slow.and_another(age)
+
+    def slow_snapshots(self) -> SlowSnapshots:
+        """Those that ended since the last call, and those that are still open, in seconds."""
+        now = self.clock()
+        ages = [now - begun for begun in list(self._snapshots.values())]
+        with self._gate:
+            slow, self._slow = self._slow, SlowSnapshots(0, 0.0)
+        for age in ages:
+            if age > limits.SNAPSHOT_SECONDS:
+                slow = slow.and_another(age)
+        return slow
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -184,9 +246,9 @@ class Environment:
         When the map is full it is doubled and `work` runs again from the start, so it must
         change nothing but the transaction. Any exception of `work` leaves the store as it
         was. Not to be called with a snapshot open in the same thread: should the map have to
-        grow, it could not.
+        grow, it could not. Raises StoreBusyError when its turn did not come in time.
         """
-        with self._guarded(), self._write_lock:
+        with self._guarded(), self._turn():
             while True:
                 try:
                     with self._env.begin(write=True) as transaction:
@@ -196,6 +258,51 @@ class Environment:
                 except lmdb.MapResizedError:
                     size = 0
                 self._resize(size)
+
+    def writing_seconds(self) -> float:
+        """How long the write of this process that is under way has lasted; 0.0: there is none."""
+        since = self._writing_since
+        return 0.0 if since is None else self.clock() - since
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the one that writes, of all threads and all processes. Raises StoreBusyError."""
+        end = self.clock() + limits.WRITE_LOCK_SECONDS
+        with self._only_thread(limits.WRITE_LOCK_SECONDS):
+            try:
+                if not self._turns.take(end):
+                    raise self._busy()
+                self._writing_since = self.clock()
+                yield
+            finally:
+                self._writing_since = None
+                self._turns.give_back()
+
+    @contextlib.contextmanager
+    def _only_thread(self, seconds: float | None = None) -> Iterator[None]:
+        """Be the one that writes, of all threads here. Whatever interrupts this, even in the
+        middle of taking it, gives it back. Raises StoreBusyError after `seconds`."""
+        me = object()
+        try:
+            with self._queue:
+                if not self._queue.wait_for(lambda: self._writer is None, seconds):
+                    raise self._busy()
+                self._writer = me
+            yield
+        finally:
+            with self._queue:
+                if self._writer is me:
+                    self._writer = None
+                    self._queue.notify()
+
+    def _busy(self) -> StoreBusyError:
+        seconds, waited = self.writing_seconds(), limits.WRITE_LOCK_SECONDS
+        why = (
+            f"a write of this process began {seconds:.0f} s ago and has not ended"
+            if seconds
+            else self._turns.holder()
+        )
+        return StoreBusyError(f"{self.path} could not be written for {waited:g} s: {why}.")
 
     def _resize(self, size: int) -> None:
         """Set the map's size (0: adopt what another process set) once nobody reads."""
@@ -243,13 +350,21 @@ class Environment:
     def copy(self, target: Path, *, compact: bool) -> None:
         """A consistent copy of the data file into the existing empty folder `target`, on its
         disk when this returns."""
-        with self._guarded(target), self._reading():
-            self._env.copy(str(target), compact=compact)
-            try:
-                for path in (target / DATA_FILE, target):
-                    sync_to_disk(path)
-            except OSError as error:
-                raise StoreError(f"{target} cannot be synced: {error.strerror}.") from error
+        with self._guarded(target):
+            if not compact:
+                # LMDB takes its writer lock for a moment; who could not have it is told so now.
+                with self._turn():
+                    pass
+            with self._reading():
+                self._copy(target, compact)
+
+    def _copy(self, target: Path, compact: bool) -> None:
+        self._env.copy(str(target), compact=compact)
+        try:
+            for path in (target / DATA_FILE, target):
+                sync_to_disk(path)
+        except OSError as error:
+            raise StoreError(f"{target} cannot be synced: {error.strerror}.") from error
 
     def check_readers(self) -> int:
         """Give back the reader slots of processes that died; how many there were."""
@@ -259,8 +374,9 @@ class Environment:
     def close(self) -> None:
         """Let go of the files, after whoever writes or reads. Twice is as good as once."""
         if os.getpid() == self._pid:
-            with self._write_lock, self._still():
+            with self._only_thread(), self._still():
                 self._env.close()
+                self._turns.close()
 
     @contextlib.contextmanager
     def _guarded(self, path: Path | None = None) -> Iterator[None]:
@@ -309,7 +425,10 @@ def _translate(error: Exception, path: Path) -> StoreError:
     if isinstance(error, _DAMAGED):
         return DamagedStoreError(f"The store {path} is damaged: {error}.")
     if isinstance(error, lmdb.PanicError):
-        return StoreError(f"The disk failed under {path}; open the store again: {error}.")
+        return StoreError(
+            f"The disk failed under {path}; open the store again, which is to say start this "
+            f"program again: {error}."
+        )
     if isinstance(error, lmdb.ReadersFullError):
         return StoreError(f"More than {MAX_READERS} readers are open on {path}.")
     if isinstance(error, lmdb.MapFullError):

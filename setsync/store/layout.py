@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from setsync.errors import DamagedStoreError
+from setsync.model.refusal import Refusal
 from setsync.reconcile.digest import COUNT_BYTES, DIGEST_BYTES, Summary, pack_prefix
 
 FORMAT_VERSION = 1
@@ -25,8 +26,27 @@ OPENERS = b"openers"
 RECENT = b"recent"
 SKETCHES = b"sketches"
 ORIGINS = b"origins"
+AUTHORS = b"authors"
+BRINGERS = b"bringers"
+WITHHELD = b"withheld"
+REFUSED = b"refused"
 STATE = b"state"
-TABLES = (LOG, MEMBERS, TRIE, COLLECTIONS, NAMES, OPENERS, RECENT, SKETCHES, ORIGINS, STATE)
+TABLES = (
+    LOG,
+    MEMBERS,
+    TRIE,
+    COLLECTIONS,
+    NAMES,
+    OPENERS,
+    RECENT,
+    SKETCHES,
+    ORIGINS,
+    AUTHORS,
+    BRINGERS,
+    WITHHELD,
+    REFUSED,
+    STATE,
+)
 # Room for tables of guests and of later versions; LMDB wants the number on opening.
 MAX_TABLES = 32
 
@@ -34,6 +54,9 @@ STATE_FORMAT = b"format"
 STATE_LAST_ARRIVAL = b"last_arrival"
 STATE_ENTRIES = b"entries"
 STATE_CHECKPOINT = b"checkpoint"
+# That `authors` and `withheld` were counted: stores from before these tables lack it.
+STATE_USAGE = b"usage"
+USAGE_COUNTED = b"\x01"
 
 
 # --- log: arrival number -> entry ---------------------------------------------------------
@@ -44,20 +67,29 @@ class PayloadState(enum.IntEnum):
 
     HERE = 0
     WITHHELD = 1
+    DROPPED = 2
 
 
 _LOG_HEAD = struct.Struct(">BBI8sI")
 _LOG_KIND_ENTRY = 1
+LOG_HEAD_BYTES = _LOG_HEAD.size
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """One arrived entry: the number of its collection, its exact bytes, its payload."""
+    """One arrived entry: the number of its collection, its exact bytes, its payload. `dropped`:
+    the payload was removed here on purpose."""
 
     collection: int
     short_id: bytes
     header: bytes
     payload: bytes | None
+    dropped: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of header and payload."""
+        return len(self.header) + len(self.payload or b"")
 
 
 def arrival_key(arrival: int) -> bytes:
@@ -65,13 +97,18 @@ def arrival_key(arrival: int) -> bytes:
     return arrival.to_bytes(8, "big")
 
 
-def pack_log(collection: int, id_: bytes, header: bytes, payload: bytes | None) -> bytes:
+def pack_log(
+    collection: int, id_: bytes, header: bytes, payload: bytes | None, *, dropped: bool = False
+) -> bytes:
     """kind 1 | payload state 1 | collection 4 | first 8 bytes of the id | header length 4 |
     header | payload.
 
-    By the id's first bytes `setsync check` holds `recent` against the log.
+    By the id's first bytes `setsync check` holds `recent` against the log. `dropped` goes
+    with no payload.
     """
     state = PayloadState.WITHHELD if payload is None else PayloadState.HERE
+    if dropped:
+        state = PayloadState.DROPPED
     head = _LOG_HEAD.pack(_LOG_KIND_ENTRY, state, collection, id_[:8], len(header))
     return b"".join((head, header, payload or b""))
 
@@ -83,12 +120,13 @@ def unpack_log(value: bytes) -> LogRecord:
     except struct.error as error:
         raise DamagedStoreError("An entry in the log is cut short.") from error
     end = _LOG_HEAD.size + length
-    if kind != _LOG_KIND_ENTRY or state not in (0, 1) or end > len(value):
+    if kind != _LOG_KIND_ENTRY or state not in (0, 1, 2) or end > len(value):
         raise DamagedStoreError("An entry in the log is not readable.")
-    if state == PayloadState.WITHHELD and end != len(value):
+    if state != PayloadState.HERE and end != len(value):
         raise DamagedStoreError("An entry in the log says it has no payload, and has one.")
     payload = value[end:] if state == PayloadState.HERE else None
-    return LogRecord(collection, short_id, value[_LOG_HEAD.size : end], payload)
+    header = value[_LOG_HEAD.size : end]
+    return LogRecord(collection, short_id, header, payload, state == PayloadState.DROPPED)
 
 
 # --- collections: number -> summary and name; names: name -> number -----------------------
@@ -165,6 +203,108 @@ def unpack_origin(key: bytes, value: bytes) -> tuple[int, int, bytes]:
 def _origin_check(key: bytes, told: bytes) -> bytes:
     digest: bytes = blake3(key + told).digest()
     return digest[:_ORIGIN_CHECK]
+
+
+# --- authors and bringers: who keeps how much, and who brought how much in a day ------------
+
+_USAGE_BYTES = 16
+_BROUGHT = struct.Struct(">IQQ")
+_DAY_MILLISECONDS = 86_400_000
+_LAST_DAY = (1 << 32) - 1
+
+
+# Entries and bytes as one number, so that adding to both is one addition.
+ONE_ENTRY = 1 << 64
+_USAGE_SIZE = ONE_ENTRY - 1
+
+
+def pack_usage(usage: int) -> bytes:
+    """entries 8 | bytes of headers and payloads 8."""
+    return usage.to_bytes(_USAGE_BYTES, "big")
+
+
+def unpack_usage(value: bytes) -> int:
+    """Entries times ONE_ENTRY, and bytes. Raises DamagedStoreError."""
+    if len(value) != _USAGE_BYTES:
+        raise DamagedStoreError("What an author keeps here is not readable.")
+    return int.from_bytes(value, "big")
+
+
+NO_USAGE = bytes(_USAGE_BYTES)
+
+
+def add_usage(value: bytes, more: int) -> bytes:
+    """A row with so much more in it. Raises DamagedStoreError."""
+    return (unpack_usage(value) + more).to_bytes(_USAGE_BYTES, "big")
+
+
+def split_usage(usage: int) -> tuple[int, int]:
+    """Entries and bytes."""
+    return usage >> 64, usage & _USAGE_SIZE
+
+
+def day_of(at: int) -> int:
+    """The UTC day of a moment in milliseconds since 1970, counted from there."""
+    return min(at // _DAY_MILLISECONDS, _LAST_DAY)
+
+
+def pack_brought(day: int, entries: int, size: int) -> bytes:
+    """day since 1970, 4 | entries 8 | bytes of headers and payloads 8."""
+    return _BROUGHT.pack(day, entries, size)
+
+
+def unpack_brought(value: bytes) -> tuple[int, int, int]:
+    """Day, entries and bytes. Raises DamagedStoreError."""
+    try:
+        day, entries, size = _BROUGHT.unpack(value)
+    except struct.error as error:
+        raise DamagedStoreError("What a peer brought in a day is not readable.") from error
+    return day, entries, size
+
+
+# --- withheld: arrival number -> size of a payload that is not here ------------------------
+
+
+def pack_size(size: int) -> bytes:
+    """A payload's size by its header, 8."""
+    return size.to_bytes(8, "big")
+
+
+def unpack_size(value: bytes) -> int:
+    """Raises DamagedStoreError."""
+    if len(value) != 8:
+        raise DamagedStoreError("The size of a payload that is not here is not readable.")
+    return int.from_bytes(value, "big")
+
+
+# --- refused: who refuses which entry -> when, and why -------------------------------------
+
+_REFUSED = struct.Struct(">QB")
+_REFUSED_KEY_BYTES = 1 + 32 + 8 + 32
+_REFUSER_KINDS = 3
+
+
+def refused_key(kind: int, peer: bytes, collection: str, id_: bytes = b"") -> bytes:
+    """kind of refuser 1 | peer 32 | beginning of BLAKE3 of the collection's name 8 | id 32."""
+    name: bytes = blake3(collection.encode("utf-8", "replace")).digest()
+    return bytes([kind]) + peer + name[:8] + id_
+
+
+def pack_refused(at: int, reason: int) -> bytes:
+    """milliseconds since 1970, 8 | reason 1."""
+    return _REFUSED.pack(at, reason)
+
+
+def unpack_refused(key: bytes, value: bytes) -> tuple[int, Refusal]:
+    """When, in milliseconds, and why. Raises DamagedStoreError."""
+    try:
+        at, reason = _REFUSED.unpack(value)
+        refusal = Refusal(reason)
+    except (struct.error, ValueError) as error:
+        raise DamagedStoreError("A refusal is not readable.") from error
+    if len(key) != _REFUSED_KEY_BYTES or key[0] >= _REFUSER_KINDS:
+        raise DamagedStoreError("A refusal is by nobody, or of nothing.")
+    return at, refusal
 
 
 # --- sketches -----------------------------------------------------------------------------

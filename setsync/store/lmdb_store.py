@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +18,7 @@ from setsync.errors import (
     DamagedStoreError,
     DataDirectoryError,
     NewerFormatError,
+    NoSuchEntryError,
     StoreError,
     StoreLimitError,
 )
@@ -28,22 +30,37 @@ from setsync.limits import (
     MAX_COLLECTIONS_PER_AUTHOR,
 )
 from setsync.model.entry import Entry, entry_id
+from setsync.model.formats import format_of, index_of
 from setsync.model.indexes import Arrived, Index
+from setsync.model.refusal import Refusal
 from setsync.reconcile.digest import EMPTY, LEAF_CAPACITY, Summary, highest, lowest
-from setsync.store import layout
-from setsync.store.contract import Added, Origin, Origins, StoredEntry
+from setsync.store import layout, payloads, refusals
+from setsync.store.admission import Admission
+from setsync.store.contract import (
+    Added,
+    Origin,
+    Origins,
+    Quotas,
+    Refuser,
+    RefuserKind,
+    StoredEntry,
+    Usage,
+    Withheld,
+)
 from setsync.store.environment import (
     DATA_FILE,
     LOCK_FILE,
-    Cursor,
+    TURNS_FILE,
     Environment,
     Table,
     Transaction,
     sync_to_disk,
 )
 from setsync.store.guests import GuestTables, add_to_indexes, indexes_for, is_open
+from setsync.store.nodes import LmdbNodes, get_number, get_record
 from setsync.store.presence import FOLDER, Presence
 from setsync.store.trie import Insertion, MissingNodeError, TrieView, find_arrival, leaf_ids
+from setsync.store.usage import UsageBook, count_usage
 
 if TYPE_CHECKING:
     # Loaded when first used: they need numpy, which takes longer than a whole `status`.
@@ -51,6 +68,9 @@ if TYPE_CHECKING:
     from setsync.store import sketches
 
     CachedSketch = Callable[[str, sketches.Encode], Symbols]
+
+
+_POSITION = itemgetter(1)
 
 
 class Store:
@@ -139,7 +159,7 @@ class Store:
     def _refuse_newer_format(self) -> None:
         with self._env.read() as transaction:
             state = self._env.table(layout.STATE)
-            version = _get_number(transaction, state, layout.STATE_FORMAT)
+            version = get_number(transaction, state, layout.STATE_FORMAT)
         if version > layout.FORMAT_VERSION:
             raise NewerFormatError(
                 f"{self.path} has format {version}; "
@@ -151,6 +171,8 @@ class Store:
         if transaction.get(layout.STATE_FORMAT, db=state) is None:
             version = layout.FORMAT_VERSION.to_bytes(4, "big")
             transaction.put(layout.STATE_FORMAT, version, db=state)
+        if transaction.get(layout.STATE_USAGE, db=state) is None:
+            count_usage(transaction, self._env)
 
     # --- writing --------------------------------------------------------------------------
 
@@ -158,11 +180,15 @@ class Store:
         """Add one entry durably; whether it was new. A batch is far cheaper per entry."""
         return bool(self.add_many([entry]).new)
 
-    def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
+    def add_many(
+        self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+    ) -> Added:
         """Add a batch, all or nothing; durable when it returns. Known entries change nothing
         but that a payload that was withheld is attached.
 
-        Raises StoreLimitError, StoreFullError, StoreError.
+        With quotas, what would go over one of them or over a limit of collections is left out
+        and told in what is returned. Raises StoreLimitError (without quotas alone),
+        StoreFullError, StoreError.
         """
         if not entries:
             return Added((), 0, 0)
@@ -171,8 +197,71 @@ class Store:
             self.open_index(index)
         with self._damage_named():
             return self._env.write(
-                lambda transaction: _Batch(self, transaction, entries, origins, indexes).run()
+                lambda transaction: _Batch(
+                    self, transaction, entries, origins, indexes, quotas
+                ).run()
             )
+
+    def drop_payload(self, collection: str, id_: bytes) -> int:
+        """Remove an entry's payload for good; durable when it returns. How many bytes that
+        frees: none where the payload was not here, and then it is not wanted any more.
+
+        Raises NoSuchEntryError; PayloadNeededError where the system or an index needs it.
+        """
+        return self.drop_payloads([collection], id_)
+
+    def drop_payloads(self, collections: Sequence[str], id_: bytes) -> int:
+        """Remove an entry's payload from several collections, from all or from none."""
+        index = self._index_of(collections, id_)
+        with self._damage_named():
+            return self._env.write(
+                lambda transaction: sum(
+                    payloads.drop(transaction, self._env, collection, id_, index)
+                    for collection in collections
+                )
+            )
+
+    def restore_payload(self, collection: str, id_: bytes) -> bool:
+        """Want a dropped payload again, as if it had been withheld; whether it was dropped.
+
+        Raises NoSuchEntryError.
+        """
+        index = self._index_of([collection], id_)
+        with self._damage_named():
+            return self._env.write(
+                lambda transaction: payloads.restore(transaction, self._env, collection, id_, index)
+            )
+
+    def _index_of(self, collections: Sequence[str], id_: bytes) -> Index | None:
+        """The index that knows of an entry, ready. Raises NoSuchEntryError."""
+        index: Index | None = None
+        with self.snapshot() as snapshot:
+            for collection in collections:
+                entry = snapshot.entry(collection, id_)
+                if entry is None:
+                    raise NoSuchEntryError(
+                        f"There is no entry {id_.hex()} in the collection {collection!r}."
+                    )
+                index = index_of(format_of(entry.header).name)
+        if index is not None:
+            self.open_index(index)
+        return index
+
+    def note_refused(
+        self, refuser: Refuser, collection: str, refused: Sequence[tuple[bytes, Refusal]], at: int
+    ) -> None:
+        """Remember who refused which ids, and why; `at` in milliseconds since 1970. A note that
+        MAX_REFUSED has no room for empties the table first."""
+        if refused:
+            self._env.write(
+                lambda transaction: refusals.note(
+                    transaction, self._env, refuser, collection, refused, at
+                )
+            )
+
+    def forget_refused(self, kinds: Collection[RefuserKind]) -> int:
+        """Forget the refusals of these kinds; how many there were."""
+        return self._env.write(lambda transaction: refusals.forget(transaction, self._env, kinds))
 
     def open_index(self, index: Index) -> None:
         """Make the tables of an index ready, for snapshots taken from now on."""
@@ -281,7 +370,7 @@ def _make_folder(path: Path) -> None:
     """Raises OSError, or DataDirectoryError when something lies there."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What another process makes at this moment, or left when it died while making it.
-    ours = {FOLDER, LOCK_FILE, DATA_FILE}
+    ours = {FOLDER, LOCK_FILE, TURNS_FILE, DATA_FILE}
     strangers = sorted(item.name for item in path.iterdir() if item.name not in ours)
     if strangers:
         raise DataDirectoryError(f"{path} is not empty and not a store: it holds {strangers[0]!r}.")
@@ -297,6 +386,7 @@ class _Batch:
         entries: Sequence[Entry],
         origins: Origins,
         indexes: dict[str, Index],
+        quotas: Quotas | None,
     ) -> None:
         env = store._env
         self._transaction = transaction
@@ -310,35 +400,53 @@ class _Batch:
         self._entries = entries
         self._origins = origins
         self._indexes = indexes
-        self._last = _get_number(transaction, self._state, layout.STATE_LAST_ARRIVAL)
+        self._quotas = quotas
+        self._usage = UsageBook(transaction, env)
+        self._withheld = env.table(layout.WITHHELD)
+        self._last = get_number(transaction, self._state, layout.STATE_LAST_ARRIVAL)
         self._new: dict[int, int] = {}  # position -> its collection's number
         self._again: list[tuple[LmdbNodes, int]] = []  # positions of ids that were known
         self._attached: list[Arrived] = []
 
     def run(self) -> Added:
         """Arrival numbers follow the order given; a known entry leaves a gap in them."""
+        refused = self._refused()
         by_collection: dict[str, list[int]] = {}
         for position, entry in enumerate(self._entries):
-            by_collection.setdefault(entry.collection, []).append(position)
+            if position not in refused:
+                by_collection.setdefault(entry.collection, []).append(position)
         for name, positions in by_collection.items():
             self._add_to(name, positions)
         order = sorted(self._new)
         if order:
             from setsync.store import sketches
 
-            self._log_entries(order)
-            self._note_origins(order)
+            sizes = self._log_entries(order)
+            self._note_origins(order, sizes)
             sketches.checkpoint_if_due(
                 self._transaction, self._env, self._last + 1 + order[-1], self._collection
             )
-        for nodes, position in self._again:
+        for nodes, position in sorted(self._again, key=_POSITION):
             self._attach_payload(nodes, self._entries[position])
+        self._usage.write()
         if self._indexes:
             first = self._last + 1
             arrived = [Arrived(first + at, self._entries[at], is_new=True) for at in order]
             add_to_indexes(self._transaction, self._env, self._indexes, arrived + self._attached)
         ids = tuple(self._entries[position].id for position in order)
-        return Added(ids, len(self._entries) - len(ids), len(self._attached))
+        known = len(self._entries) - len(ids) - len(refused)
+        return Added(ids, known, len(self._attached), tuple(refused.items()))
+
+    def _refused(self) -> dict[int, Refusal]:
+        if self._quotas is None:
+            return {}
+        return Admission(
+            self._transaction,
+            self._env,
+            self._usage,
+            self._quotas,
+            (MAX_COLLECTIONS, MAX_COLLECTIONS_PER_AUTHOR),
+        ).refused(self._entries, self._origins)
 
     def _add_to(self, name: str, positions: list[int]) -> None:
         """Add the ids to one collection's trie; its entries go into the log afterwards."""
@@ -361,8 +469,11 @@ class _Batch:
     def _arrival(self, position: int) -> bytes:
         return layout.arrival_key(self._last + 1 + position)
 
-    def _log_entries(self, order: list[int]) -> None:
-        """Append what is new, in the order of arrival. Appending fills LMDB's pages."""
+    def _log_entries(self, order: list[int]) -> list[int]:
+        """Append what is new, in the order of arrival; the size of each. Appending fills
+        LMDB's pages."""
+        sizes: list[int] = []
+        more = self._usage.more
         for position in order:
             entry = self._entries[position]
             record = layout.pack_log(self._new[position], entry.id, entry.header, entry.payload)
@@ -370,16 +481,26 @@ class _Batch:
                 self._arrival(position), record, db=self._log, append=True
             ):
                 raise DamagedStoreError("The log holds entries later than the last arrival.")
+            size = len(record) - layout.LOG_HEAD_BYTES
+            sizes.append(size)
+            author = entry.claims.author
+            more[author] = more.get(author, 0) + layout.ONE_ENTRY + size
+            if entry.payload is None:
+                value = layout.pack_size(entry.claims.payload_size)
+                self._put(self._withheld, self._arrival(position), value)
         self._note_short_ids(order)
         self._bump(layout.STATE_ENTRIES, len(order))
         self._put(self._state, layout.STATE_LAST_ARRIVAL, self._arrival(order[-1]))
+        return sizes
 
-    def _note_origins(self, order: list[int]) -> None:
+    def _note_origins(self, order: list[int], sizes: list[int]) -> None:
         """Who brought what is new: one record for each run of entries that came together."""
         ends = [start for start, _ in self._origins[1:]] + [len(self._entries)]
         for (start, origin), end in zip(self._origins, ends, strict=False):
-            new = order[bisect_left(order, start) : bisect_left(order, end)]
+            low, high = bisect_left(order, start), bisect_left(order, end)
+            new = order[low:high]
             if new and origin is not None:
+                self._usage.bring(origin, len(new), sum(sizes[low:high]))
                 key, last = self._arrival(new[0]), self._last + 1 + new[-1]
                 record = layout.pack_origin(key, last, origin.at, origin.peer)
                 self._put(self._env.table(layout.ORIGINS), key, record)
@@ -416,7 +537,7 @@ class _Batch:
         count = int(self._transaction.stat(db=self._collections)["entries"])
         if count >= MAX_COLLECTIONS:
             raise StoreLimitError(f"A node holds at most {MAX_COLLECTIONS} collections.")
-        opened = _get_number(self._transaction, self._openers, author)
+        opened = get_number(self._transaction, self._openers, author)
         if opened >= MAX_COLLECTIONS_PER_AUTHOR:
             raise StoreLimitError(
                 f"The author {author.hex()} has opened {opened} collections, which is the limit."
@@ -434,72 +555,26 @@ class _Batch:
         if arrival is None:
             raise MissingNodeError(entry.id.hex())
         key = layout.arrival_key(arrival)
-        record = _get_record(self._transaction, self._log, key)
-        if record.payload is None:
+        record = get_record(self._transaction, self._log, key)
+        if record.payload is None and not record.dropped and self._has_room(entry):
             value = layout.pack_log(record.collection, entry.id, record.header, entry.payload)
             self._put(self._log, key, value)
+            self._transaction.delete(key, db=self._withheld)
+            self._usage.attach(entry.author, len(entry.payload))
             self._attached.append(Arrived(arrival, entry, is_new=False))
 
+    def _has_room(self, entry: Entry) -> bool:
+        if self._quotas is None:
+            return True
+        size = self._usage.now(entry.author).bytes + len(entry.payload or b"")
+        return size <= self._quotas.author_bytes
+
     def _bump(self, key: bytes, by: int) -> None:
-        value = _get_number(self._transaction, self._state, key) + by
+        value = get_number(self._transaction, self._state, key) + by
         self._put(self._state, key, value.to_bytes(8, "big"))
 
     def _put(self, table: Table, key: bytes, value: bytes) -> None:
         self._transaction.put(key, value, db=table)
-
-
-class LmdbNodes:
-    """The trie nodes of one collection; see `setsync.store.trie.Nodes`."""
-
-    __slots__ = ("_inner", "_key", "_leaves", "_transaction")
-
-    def __init__(self, transaction: Transaction, env: Environment, key: bytes) -> None:
-        self._transaction = transaction
-        self._inner = env.table(layout.TRIE)
-        self._leaves = env.table(layout.MEMBERS)
-        self._key = key
-
-    def get_inner(self, prefix: str) -> bytes | None:
-        return self._transaction.get(layout.trie_key(self._key, prefix), db=self._inner)
-
-    def put_inner(self, prefix: str, value: bytes) -> None:
-        self._transaction.put(layout.trie_key(self._key, prefix), value, db=self._inner)
-
-    def get_leaf(self, prefix: str) -> bytes | None:
-        return self._transaction.get(layout.leaf_key(self._key, prefix), db=self._leaves)
-
-    def put_leaf(self, prefix: str, value: bytes) -> None:
-        self._transaction.put(layout.leaf_key(self._key, prefix), value, db=self._leaves)
-
-    def delete_leaf(self, prefix: str) -> None:
-        self._transaction.delete(layout.leaf_key(self._key, prefix), db=self._leaves)
-
-    def leaf_around(self, id_: bytes) -> bytes | None:
-        with self._transaction.cursor(db=self._leaves) as cursor:
-            if not self._seek(cursor, id_):
-                return None
-            key, value = cursor.item()
-            return value if key[:4] == self._key else None
-
-    def leaves_from(self, id_: bytes) -> Iterator[bytes]:
-        with self._transaction.cursor(db=self._leaves) as cursor:
-            if not self._seek(cursor, id_):
-                found = cursor.first()
-            else:
-                found = cursor.key()[:4] == self._key or cursor.next()
-            while found:
-                key, value = cursor.item()
-                if key[:4] != self._key:
-                    return
-                yield value
-                found = cursor.next()
-
-    def _seek(self, cursor: Cursor, id_: bytes) -> bool:
-        """Go to the last leaf, of this collection or one before, that begins at or below."""
-        target = self._key + id_
-        if not cursor.set_range(target):
-            return cursor.last()
-        return cursor.key() == target or cursor.prev()
 
 
 class CollectionView(TrieView):
@@ -540,12 +615,12 @@ class LmdbSnapshot:
     @property
     def last_arrival(self) -> int:
         state = self._env.table(layout.STATE)
-        return _get_number(self._transaction, state, layout.STATE_LAST_ARRIVAL)
+        return get_number(self._transaction, state, layout.STATE_LAST_ARRIVAL)
 
     @property
     def entry_count(self) -> int:
         state = self._env.table(layout.STATE)
-        return _get_number(self._transaction, state, layout.STATE_ENTRIES)
+        return get_number(self._transaction, state, layout.STATE_ENTRIES)
 
     def collections(self) -> Sequence[tuple[str, Summary]]:
         found: list[tuple[str, Summary]] = []
@@ -588,8 +663,10 @@ class LmdbSnapshot:
         for id_ in ids:
             arrival = find_arrival(view.nodes, id_)
             if arrival is not None:
-                record = _get_record(self._transaction, log, layout.arrival_key(arrival))
-                yield StoredEntry(id_, arrival, collection, record.header, record.payload)
+                record = get_record(self._transaction, log, layout.arrival_key(arrival))
+                yield StoredEntry(
+                    id_, arrival, collection, record.header, record.payload, record.dropped
+                )
 
     def find(self, prefix: str, limit: int = 2) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = []
@@ -618,6 +695,46 @@ class LmdbSnapshot:
             last, at, peer = layout.unpack_origin(*cursor.item())
         return Origin(at, peer) if arrival <= last else None
 
+    def usage(self, author: bytes) -> Usage:
+        value = self._transaction.get(author, db=self._env.table(layout.AUTHORS))
+        usage = 0 if value is None else layout.unpack_usage(value)
+        return Usage(*layout.split_usage(usage))
+
+    @property
+    def withheld_count(self) -> int:
+        return int(self._transaction.stat(db=self._env.table(layout.WITHHELD))["entries"])
+
+    def withheld(self, after: int, limit: int) -> Sequence[Withheld]:
+        log = self._env.table(layout.LOG)
+        names: dict[int, str] = {}
+        found: list[Withheld] = []
+        with self._transaction.cursor(db=self._env.table(layout.WITHHELD)) as cursor:
+            there = cursor.set_range(layout.arrival_key(after + 1))
+            while there and len(found) < limit:
+                key, value = cursor.item()
+                record = get_record(self._transaction, log, key)
+                if record.collection not in names:
+                    names[record.collection] = self._name(record.collection)
+                arrival, id_ = int.from_bytes(key, "big"), entry_id(record.header)
+                size = layout.unpack_size(value)
+                found.append(Withheld(arrival, names[record.collection], id_, size))
+                there = cursor.next()
+        return found
+
+    @property
+    def refused_count(self) -> int:
+        return int(self._transaction.stat(db=self._env.table(layout.REFUSED))["entries"])
+
+    def refused(
+        self, refuser: Refuser, collection: str, prefix: str, now: int, limit: int
+    ) -> Sequence[bytes]:
+        return refusals.under(self._transaction, self._env, refuser, collection, prefix, now, limit)
+
+    def is_refused(
+        self, refusers: Sequence[Refuser], collection: str, ids: Sequence[bytes], now: int
+    ) -> set[bytes]:
+        return refusals.among(self._transaction, self._env, refusers, collection, ids, now)
+
     def index_tables(self, index: Index) -> GuestTables:
         return GuestTables(self._transaction, self._env, index)
 
@@ -641,6 +758,7 @@ class LmdbSnapshot:
                         names[record.collection],
                         record.header,
                         record.payload,
+                        record.dropped,
                     )
                 )
                 size += len(value)
@@ -654,16 +772,3 @@ class LmdbSnapshot:
         if value is None:
             raise DamagedStoreError(f"The log names a collection, number {number}, without record.")
         return layout.unpack_collection(value)[1]
-
-
-def _get_number(transaction: Transaction, table: Table, key: bytes) -> int:
-    return int.from_bytes(transaction.get(key, db=table) or b"", "big")
-
-
-def _get_record(transaction: Transaction, log: Table, key: bytes) -> layout.LogRecord:
-    value = transaction.get(key, db=log)
-    if value is None:
-        raise DamagedStoreError(
-            f"The entry with arrival number {int.from_bytes(key, 'big')} is missing in the log."
-        )
-    return layout.unpack_log(value)

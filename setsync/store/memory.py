@@ -8,60 +8,206 @@ from __future__ import annotations
 import contextlib
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from setsync.errors import NoSuchEntryError
+from setsync.limits import (
+    MAX_COLLECTIONS,
+    MAX_COLLECTIONS_PER_AUTHOR,
+    MAX_REFUSED,
+    REFUSED_SECONDS,
+)
 from setsync.model.entry import Entry
-from setsync.model.indexes import Arrived, Index
+from setsync.model.formats import Claims, format_of, index_of
+from setsync.model.indexes import Arrived, Index, Payload
+from setsync.model.refusal import Refusal
 from setsync.reconcile.digest import LEAF_CAPACITY, Summary
 from setsync.reconcile.view import ListView
-from setsync.store.contract import Added, Origin, Origins, StoredEntry
+from setsync.store.contract import (
+    Added,
+    Origin,
+    Origins,
+    Quotas,
+    Refuser,
+    RefuserKind,
+    StoredEntry,
+    Usage,
+    Withheld,
+)
 from setsync.store.guests import indexes_for
+from setsync.store.payloads import refuse_system
+
+_DAY_MILLISECONDS = 86_400_000
+_Refused = dict[tuple[Refuser, str, bytes], int]
+"""When who refused which id of which collection."""
 
 
 @dataclass
 class MemoryStore:
-    """See `setsync.store.contract.EntryStore`. Nothing is durable, and nothing limits how many
-    collections there are."""
+    """See `setsync.store.contract.EntryStore`. Nothing is durable, and without quotas nothing
+    limits how many collections there are."""
 
     leaf_capacity: int = LEAF_CAPACITY
     _log: list[StoredEntry] = field(default_factory=list)
     _members: dict[str, dict[bytes, int]] = field(default_factory=dict)
     _origins: dict[int, Origin] = field(default_factory=dict)
     _tables: dict[bytes, MemoryTable] = field(default_factory=dict)
+    # By peer: the day, and entries and bytes that were new on it.
+    _brought: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    _openers: Counter[bytes] = field(default_factory=Counter)
+    _refused: _Refused = field(default_factory=dict)
+    # What each author keeps, as `_usage` would count it.
+    _kept: dict[bytes, Usage] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
+    def add_many(
+        self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+    ) -> Added:
         """Add a batch; known entries change nothing but a payload they lacked."""
-        new: list[bytes] = []
-        fresh: list[Arrived] = []
-        attached: list[Arrived] = []
+        new: list[Arrived] = []
+        again: list[Entry] = []
+        refused: list[tuple[int, Refusal]] = []
         starts = [start for start, _ in origins]
         with self._lock:
             for position, entry in enumerate(entries):
-                members = self._members.setdefault(entry.collection, {})
-                at = members.get(entry.id)
-                if at is None:
-                    members[entry.id] = len(self._log)
-                    self._log.append(
-                        StoredEntry(
-                            entry.id,
-                            len(self._log) + 1,
-                            entry.collection,
-                            entry.header,
-                            entry.payload,
-                        )
-                    )
-                    new.append(entry.id)
-                    fresh.append(Arrived(len(self._log), entry, is_new=True))
-                    run = bisect_left(starts, position + 1) - 1
-                    if run >= 0 and (origin := origins[run][1]) is not None:
-                        self._origins[len(self._log)] = origin
-                elif self._log[at].payload is None and entry.payload is not None:
-                    self._log[at] = replace(self._log[at], payload=entry.payload)
-                    attached.append(Arrived(at + 1, entry, is_new=False))
-            self._tell_indexes(fresh + attached)
-        return Added(tuple(new), len(entries) - len(new), len(attached))
+                if entry.id in self._members.get(entry.collection, {}):
+                    again.append(entry)
+                    continue
+                run = bisect_left(starts, position + 1) - 1
+                origin = origins[run][1] if run >= 0 else None
+                refusal = self._over(entry, origin, quotas) if quotas is not None else None
+                if refusal is None:
+                    new.append(self._insert(entry, origin))
+                else:
+                    refused.append((position, refusal))
+            attached = [one for entry in again if (one := self._attach(entry, quotas))]
+            self._tell_indexes(new + attached)
+        ids = tuple(one.entry.id for one in new)
+        return Added(ids, len(again), len(attached), tuple(refused))
+
+    def _insert(self, entry: Entry, origin: Origin | None) -> Arrived:
+        if entry.collection not in self._members:
+            self._members[entry.collection] = {}
+            self._openers[entry.author] += 1
+        self._members[entry.collection][entry.id] = len(self._log)
+        arrival = len(self._log) + 1
+        self._log.append(
+            StoredEntry(entry.id, arrival, entry.collection, entry.header, entry.payload)
+        )
+        self._keep(entry.author, 1, entry.size)
+        if origin is not None:
+            self._origins[arrival] = origin
+            if origin.peer:
+                day, count, size = self._today(origin)
+                self._brought[origin.peer] = day, count + 1, size + entry.size
+        return Arrived(arrival, entry, is_new=True)
+
+    def _attach(self, entry: Entry, quotas: Quotas | None) -> Arrived | None:
+        at = self._members[entry.collection][entry.id]
+        stored = self._log[at]
+        if entry.payload is None or stored.payload is not None or stored.dropped:
+            return None
+        size = self._kept[entry.author].bytes + len(entry.payload)
+        if quotas is not None and size > quotas.author_bytes:
+            return None
+        self._keep(entry.author, 0, len(entry.payload))
+        self._log[at] = replace(stored, payload=entry.payload)
+        return Arrived(at + 1, entry, is_new=False)
+
+    def _keep(self, author: bytes, entries: int, size: int) -> None:
+        kept = self._kept.get(author, Usage(0, 0))
+        self._kept[author] = Usage(kept.entries + entries, kept.bytes + size)
+
+    # --- quotas ---------------------------------------------------------------------------
+
+    def _over(self, entry: Entry, origin: Origin | None, quotas: Quotas) -> Refusal | None:
+        kept = self._kept.get(entry.author, Usage(0, 0))
+        if kept.entries >= quotas.author_entries or kept.bytes + entry.size > quotas.author_bytes:
+            return Refusal.AUTHOR_QUOTA
+        if origin is not None and origin.peer:
+            _, count, size = self._today(origin)
+            if count >= quotas.peer_entries or size + entry.size > quotas.peer_bytes:
+                return Refusal.PEER_QUOTA
+        if entry.collection not in self._members and (
+            len(self._members) >= MAX_COLLECTIONS
+            or self._openers[entry.author] >= MAX_COLLECTIONS_PER_AUTHOR
+        ):
+            return Refusal.COLLECTIONS
+        return None
+
+    def _today(self, origin: Origin) -> tuple[int, int, int]:
+        day = origin.at // _DAY_MILLISECONDS
+        known = self._brought.get(origin.peer)
+        return known if known is not None and known[0] == day else (day, 0, 0)
+
+    # --- payloads -------------------------------------------------------------------------
+
+    def drop_payload(self, collection: str, id_: bytes) -> int:
+        """Remove an entry's payload. Raises NoSuchEntryError, PayloadNeededError."""
+        refuse_system(collection, id_)
+        with self._lock:
+            at = self._find(collection, id_)
+            stored = self._log[at]
+            if stored.dropped:
+                return 0
+            self._log[at] = replace(stored, payload=None, dropped=True)
+            here = (one.arrival for one in self._log if one.id == id_ and one.payload is not None)
+            payload = Payload(stored.arrival, id_, _claims(stored), next(here, None))
+            index = index_of(payload.claims.format)
+            if index is not None:
+                try:
+                    index.dropped(MemoryTables(self._log, self._tables), payload)
+                except BaseException:
+                    self._log[at] = stored
+                    raise
+            freed = len(stored.payload or b"")
+            self._keep(payload.claims.author, 0, -freed)
+        return freed
+
+    def restore_payload(self, collection: str, id_: bytes) -> bool:
+        """Want a dropped payload again. Raises NoSuchEntryError."""
+        with self._lock:
+            at = self._find(collection, id_)
+            stored = self._log[at]
+            if not stored.dropped:
+                return False
+            self._log[at] = replace(stored, dropped=False)
+            payload = Payload(stored.arrival, id_, _claims(stored))
+            index = index_of(payload.claims.format)
+            if index is not None:
+                index.restored(MemoryTables(self._log, self._tables), payload)
+        return True
+
+    def _find(self, collection: str, id_: bytes) -> int:
+        at = self._members.get(collection, {}).get(id_)
+        if at is None:
+            raise NoSuchEntryError(
+                f"There is no entry {id_.hex()} in the collection {collection!r}."
+            )
+        return at
+
+    # --- refusals -------------------------------------------------------------------------
+
+    def note_refused(
+        self, refuser: Refuser, collection: str, refused: Sequence[tuple[bytes, Refusal]], at: int
+    ) -> None:
+        """Remember who refused which ids."""
+        ids = dict(refused[:MAX_REFUSED])
+        with self._lock:
+            if len(self._refused) + len(ids) > MAX_REFUSED:
+                self._refused.clear()
+            self._refused |= {(refuser, collection, id_): at for id_ in ids}
+
+    def forget_refused(self, kinds: Collection[RefuserKind]) -> int:
+        """Forget the refusals of these kinds."""
+        with self._lock:
+            before = len(self._refused)
+            self._refused = {
+                key: at for key, at in self._refused.items() if key[0].kind not in kinds
+            }
+            return before - len(self._refused)
 
     def _tell_indexes(self, arrived: Sequence[Arrived]) -> None:
         for name, index in indexes_for(one.entry for one in arrived).items():
@@ -82,7 +228,21 @@ class MemoryStore:
             members = {name: dict(ids) for name, ids in self._members.items()}
             origins = dict(self._origins)
             tables = {name: table.copy() for name, table in self._tables.items()}
-        yield MemorySnapshot(log, members, origins, tables, self.leaf_capacity)
+            refused = dict(self._refused)
+        yield MemorySnapshot(log, members, origins, tables, refused, self.leaf_capacity)
+
+
+def _claims(stored: StoredEntry) -> Claims:
+    return format_of(stored.header).decode(stored.header)
+
+
+def _usage(log: Sequence[StoredEntry], author: bytes) -> Usage:
+    sizes = [one.size for one in log if _claims(one).author == author]
+    return Usage(len(sizes), sum(sizes))
+
+
+def _is_lately(at: int, now: int) -> bool:
+    return abs(now - at) <= REFUSED_SECONDS * 1000
 
 
 class MemoryTable:
@@ -142,6 +302,7 @@ class MemorySnapshot:
     members: dict[str, dict[bytes, int]]
     origins: dict[int, Origin]
     tables: dict[bytes, MemoryTable]
+    noted: _Refused
     capacity: int
 
     @property
@@ -185,6 +346,46 @@ class MemorySnapshot:
 
     def origin(self, arrival: int) -> Origin | None:
         return self.origins.get(arrival)
+
+    def usage(self, author: bytes) -> Usage:
+        return _usage(self.log, author)
+
+    @property
+    def withheld_count(self) -> int:
+        return len(self.withheld(0, len(self.log)))
+
+    def withheld(self, after: int, limit: int) -> Sequence[Withheld]:
+        return [
+            Withheld(one.arrival, one.collection, one.id, _claims(one).payload_size)
+            for one in self.log[after:]
+            if one.payload is None and not one.dropped
+        ][:limit]
+
+    @property
+    def refused_count(self) -> int:
+        return len(self.noted)
+
+    def refused(
+        self, refuser: Refuser, collection: str, prefix: str, now: int, limit: int
+    ) -> Sequence[bytes]:
+        return sorted(
+            id_
+            for (who, name, id_), at in self.noted.items()
+            if (who, name) == (refuser, collection)
+            and id_.hex().startswith(prefix)
+            and _is_lately(at, now)
+        )[:limit]
+
+    def is_refused(
+        self, refusers: Sequence[Refuser], collection: str, ids: Sequence[bytes], now: int
+    ) -> set[bytes]:
+        return {
+            id_
+            for id_ in ids
+            for refuser in refusers
+            if (at := self.noted.get((refuser, collection, id_))) is not None
+            and _is_lately(at, now)
+        }
 
     def index_tables(self, index: Index) -> MemoryTables:
         return MemoryTables(self.log, {name: self.tables[name] for name in index.tables})

@@ -15,8 +15,10 @@ import re
 import secrets
 from pathlib import Path
 
-from setsync.errors import StoreError
+from setsync import limits
+from setsync.errors import StoreBusyError, StoreError
 from setsync.store.environment import sync_to_disk, verify_file
+from setsync.store.turns import describe, had_within
 
 FOLDER = "open"
 _GATE = "gate"
@@ -37,7 +39,11 @@ _NETWORK_FILESYSTEMS = frozenset(
 
 
 class Presence:
-    """This process's file in the `open/` folder. Raises StoreError, DamagedStoreError."""
+    """This process's file in the `open/` folder.
+
+    Raises StoreBusyError (somebody is at the gate and does not go on), StoreError,
+    DamagedStoreError.
+    """
 
     def __init__(self, store: Path) -> None:
         refuse_network_filesystem(store)
@@ -64,7 +70,7 @@ def _arrive(store: Path) -> tuple[Path, int]:
     folder.mkdir(mode=0o700, exist_ok=True)
     gate = os.open(folder / _GATE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+        _pass(gate, store)
         found = {path: _state(path) for path in folder.iterdir() if path.name != _GATE}
         dead = [path for path, state in found.items() if state is _State.DEAD]
         if dead and _State.ALIVE not in found.values():
@@ -79,6 +85,27 @@ def _arrive(store: Path) -> tuple[Path, int]:
     finally:
         os.close(gate)
     return mine, descriptor
+
+
+def _pass(gate: int, store: Path) -> None:
+    """Be the only one who enters; tell others who it is. Raises StoreBusyError."""
+    if not had_within(limits.WRITE_LOCK_SECONDS, lambda: _is_ours(gate)):
+        number = os.pread(gate, 20, 0)
+        holder = int(number) if number.isdigit() else 0
+        raise StoreBusyError(
+            f"{store} could not be opened for {limits.WRITE_LOCK_SECONDS:g} s: another process "
+            f"verifies it, or was stopped while it opened it: {describe(holder)}."
+        )
+    os.ftruncate(gate, 0)
+    os.pwrite(gate, b"%d" % os.getpid(), 0)
+
+
+def _is_ours(gate: int) -> bool:
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _State(enum.Enum):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from setsync import limits
+from setsync.model.collection import EVERYTHING
 from setsync.wire.codec import (
     Kind,
     array,
@@ -43,7 +44,11 @@ EntryItem = tuple[bytes, bytes | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of both sides."""
+    """The first message of both sides.
+
+    A collection is spoken of when both sides are interested in it, both share it with the
+    other, and neither leaves it out. `invite` is a code, or nothing.
+    """
 
     versions: tuple[int, ...]
     node: bytes
@@ -52,6 +57,9 @@ class Hello:
     direction: int
     max_payload: int
     features: tuple[str, ...]
+    shares: tuple[str, ...] = (EVERYTHING,)
+    without: tuple[str, ...] = ()
+    invite: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,21 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Either: of what you sent, I do not keep these: collection, reason, ids joined. They are
+    valid and not wanted here; COMMITTED counts them."""
+
+    items: tuple[tuple[str, int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WantPayloads:
+    """Either: I have these entries without their payloads: collection, short ids joined."""
+
+    items: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Initiator: the digest of all my collections of mutual interest now."""
 
@@ -238,6 +261,8 @@ Message = (
     | Packed
     | Committed
     | Sent
+    | Refused
+    | WantPayloads
     | Close
     | Closed
     | Live
@@ -272,6 +297,9 @@ _hello = record(
     uint(PULL),
     uint(limits.MAX_PAYLOAD),
     array(text(32), 32),
+    array(text(limits.MAX_PATTERN), limits.MAX_PATTERNS),
+    array(text(limits.MAX_PATTERN), limits.MAX_PATTERNS),
+    blob(limits.MAX_INVITE),
 )
 
 LAYOUTS: dict[type, Layout] = {
@@ -309,6 +337,17 @@ LAYOUTS: dict[type, Layout] = {
     AskNames: Layout(21, AskNames, record(_wants), limits.MAX_FRAME),
     Live: Layout(23, Live, record()),
     Ping: Layout(24, Ping, record()),
+    Refused: Layout(
+        25,
+        Refused,
+        record(array(record(_name, uint(255), blob(32 * limits.MAX_ARRAY, 32)))),
+        limits.MAX_FRAME,
+    ),
+    WantPayloads: Layout(
+        26,
+        WantPayloads,
+        record(array(record(_name, blob(8 * limits.MAX_WANTED_PAYLOADS, 8)))),
+    ),
 }
 
 _BY_TYPE = {layout.type: (name, layout) for name, layout in LAYOUTS.items()}

@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema
 
 from setsync.cli.main import main
+from tests.secrets import WATCH
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "json"
 
@@ -74,7 +75,10 @@ class Shell:
             sys.stdout.flush()
             sys.stderr.flush()
         outcome = Outcome(code, out.getvalue(), err.getvalue().decode())
+        WATCH.hear(f"stderr of setsync {words[:1]}", err.getvalue())
         if not may_show_secrets:
+            if "invite" not in words[:1]:  # it is there to show a code
+                WATCH.hear(f"stdout of setsync {words[:1]}", outcome.raw)
             for secret in self.secrets():
                 assert secret.encode() not in outcome.raw.lower()
                 assert secret not in outcome.complaint.lower()

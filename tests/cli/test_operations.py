@@ -35,7 +35,7 @@ def test_every_refusal_stands_in_the_table_with_its_exit_code() -> None:
 
 
 def test_every_event_stands_in_the_table() -> None:
-    sources = [ROOT / "setsync/cli/serving.py", ROOT / "bamboo_compat/cli/service.py"]
+    sources = [*(ROOT / "setsync/cli").glob("*ing.py"), ROOT / "bamboo_compat/cli/service.py"]
     told = re.compile(r'(?:info|warning|tell)\(\s*"(\w+)"')
     events = {name for path in sources for name in told.findall(path.read_text("utf-8"))}
     assert {row[0].strip("`") for row in _rows("Reading the log")} == events

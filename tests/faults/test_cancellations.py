@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import pytest
 import trio
@@ -26,7 +27,7 @@ from setsync.model.indexes import Index
 from setsync.node.local import in_thread
 from setsync.node.writer import Writer
 from setsync.store.check import check
-from setsync.store.contract import Added, Origins, Snapshot
+from setsync.store.contract import Added, EntryStore, Origins, Quotas, Snapshot
 from setsync.store.lmdb_store import Store
 from tests.helpers import entries
 
@@ -46,10 +47,12 @@ class Stepped:
         self.at = LEFT_ALONE
         self.act: Callable[[], object] = lambda: None
 
-    def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
+    def add_many(
+        self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+    ) -> Added:
         sys.setprofile(self._step)
         try:
-            return self._store.add_many(entries, origins)
+            return self._store.add_many(entries, origins, quotas)
         finally:
             sys.setprofile(None)
 
@@ -91,7 +94,7 @@ class Node:
         self._finished = 0
         token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as nursery:
-            writer = Writer(self.store, in_thread)
+            writer = Writer(cast(EntryStore, self.store), in_thread)
             nursery.start_soon(writer.run)
             scopes = [trio.CancelScope() for _ in range(BRINGERS)]
             # The whole node stops, or one peer's session does.
@@ -126,7 +129,7 @@ class Node:
         some = entries(1, "after", seed=number)
         with trio.fail_after(_PATIENCE):
             async with trio.open_nursery() as nursery:
-                writer = Writer(self.store, in_thread)
+                writer = Writer(cast(EntryStore, self.store), in_thread)
                 nursery.start_soon(writer.run)
                 added = await (await writer.submit(claims(some))).wait()
                 nursery.cancel_scope.cancel()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import ssl
 import warnings
 from pathlib import Path
@@ -27,6 +26,7 @@ from setsync.node import peers
 from setsync.node.address import Address, join_address, parse_key, split_address
 from setsync.node.channel import key_in
 from setsync.node.identity import Identity
+from setsync.node.invites import Invite
 from setsync.reconcile.digest import Summary
 from setsync.store import layout
 from setsync.store.contract import StoredEntry
@@ -147,21 +147,24 @@ _FILE = Path("peers.json")
 
 
 def _peers(data: bytes) -> peers.Book:
-    return peers._parse(_FILE, data)
+    return peers._FORMAT.decode(_FILE, data)
 
 
 def _peers_law(_: bytes, book: peers.Book) -> None:
-    written = json.dumps(peers._as_json(book)).encode("ascii")
-    must_equal(peers._parse(_FILE, written), book, "what is written is what is read")
+    written = peers._FORMAT.encode(_FILE, book)
+    must_equal(peers._FORMAT.decode(_FILE, written), book, "what is written is what is read")
 
 
 def _peers_samples() -> list[bytes]:
     known = peers.Peer(b"k" * 32, peers.Rule.BLOCKED, "Zoë", Address("::1", 7717, b"k" * 32))
     books = [peers.Book()]
     books.append(peers.Book({known.key: known}, {"example.org:7717": b"p" * 32}))
-    other = peers.Peer(b"o" * 32)
+    other = peers.Peer(b"o" * 32, groups=("family", "friends"))
     books.append(peers.Book({known.key: known, other.key: other}, {}))
-    return [json.dumps(peers._as_json(book)).encode("ascii") for book in books]
+    invited = peers.Book()
+    invited.invites.add(Invite(b"d" * 32, made=1, expires=2, uses=2, name="Zoë"), 1)
+    books.append(invited)
+    return [peers._FORMAT.encode(_FILE, book) for book in books]
 
 
 def _text(data: bytes) -> str:

@@ -21,8 +21,10 @@ from setsync.errors import SetsyncError
 from setsync.limits import DEFAULT_MAX_PAYLOAD
 from setsync.model.entry import Entry
 from setsync.node.client import Options, run_initiator
-from setsync.node.local import Local, Offload, inline
+from setsync.node.groups import EVERYBODY
+from setsync.node.local import Local, Offload, inline, now
 from setsync.node.node import open_local
+from setsync.node.policy import Policy
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
 from setsync.node.server import Served, run_responder
@@ -100,6 +102,9 @@ class Side:
     max_payload: int = DEFAULT_MAX_PAYLOAD
     interests: Sequence[str] = ("**",)
     offload: Offload = inline
+    policy: Policy = field(default_factory=Policy)
+    groups: Sequence[str] = (EVERYBODY,)
+    clock: Callable[[], int] = now
 
 
 def nonces() -> Callable[[], bytes]:
@@ -158,8 +163,11 @@ async def opened(side: Side, node_id: bytes) -> AsyncIterator[Local]:
         interests=side.interests,
         max_payload=side.max_payload,
         offload=side.offload,
+        policy=lambda: side.policy,
+        groups=lambda key: side.groups,
     ) as local:
         local.nonce = nonces()
+        local.clock = side.clock
         yield local
 
 

@@ -27,6 +27,7 @@ from setsync.store.check import check
 from setsync.store.lmdb_store import Store
 from setsync.wire import messages as m
 from tests.helpers import keys
+from tests.secrets import WATCH
 
 PATIENCE = 60.0
 """Seconds after which a process that says nothing is taken for a hung one."""
@@ -149,7 +150,10 @@ class Process:
         stdout.close()
         assert self._process.stderr is not None
         self._process.stderr.close()
-        return Outcome(code, text, "\n".join(self.heard))
+        said = "\n".join(self.heard)
+        WATCH.hear("a process", said.encode())
+        WATCH.hear("a process", text.encode())
+        return Outcome(code, text, said)
 
     def __enter__(self) -> Self:
         return self

@@ -19,9 +19,10 @@ from setsync.node.address import Address
 from setsync.node.client import Options
 from setsync.node.dialling import Dialler, Target
 from setsync.node.identity import Identity
+from setsync.node.listening import listen
 from setsync.node.peers import Peer, PeersFile, Rule
 from setsync.node.report import Report
-from setsync.node.server import Served, listen
+from setsync.node.server import Served
 from setsync.store.contract import EntryStore
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries

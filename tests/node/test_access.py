@@ -33,15 +33,38 @@ VERDICTS = [
     (Mode.OPEN, None, None),
     (Mode.OPEN, Rule.ALLOWED, None),
     (Mode.OPEN, Rule.BLOCKED, PeerRefusedError),
+    (Mode.INVITED, Rule.ALLOWED, None),
+    (Mode.INVITED, Rule.BLOCKED, PeerRefusedError),
 ]
 
 
 @pytest.mark.parametrize(("mode", "rule", "expected"), VERDICTS)
 def test_who_may_talk(mode: Mode, rule: Rule | None, expected: type[SetsyncError] | None) -> None:
     book = Book({ANNA.public: Peer(ANNA.public, rule)} if rule is not None else {})
-    access = Access(mode, lambda: book)
+    access = Access(mode, lambda: book, lambda: contextlib.nullcontext(book))
     with pytest.raises(expected) if expected is not None else contextlib.nullcontext():
-        access.check(ANNA.public)
+        assert access.check(ANNA.public)
+
+
+def test_a_stranger_may_be_let_in_by_an_invite_where_invites_are_taken() -> None:
+    """Where they are, the list has to be one that can be changed."""
+    book = Book()
+    access = Access(Mode.INVITED, lambda: book, lambda: contextlib.nullcontext(book))
+    assert not access.check(ANNA.public)
+    with pytest.raises(ValueError, match="can be changed"):
+        Access(Mode.INVITED, lambda: book)
+
+
+def test_a_key_is_in_the_groups_that_the_list_says() -> None:
+    """Who is blocked or unknown is one of everybody, and of nobody else."""
+    book = Book()
+    book.put(Peer(ANNA.public, groups=("team", "family")))
+    book.put(Peer(BEN.public, Rule.BLOCKED, groups=("team",)))
+    for mode in (Mode.LISTED, Mode.OPEN):
+        access = Access(mode, lambda: book)
+        assert access.groups(ANNA.public) == ("everybody", "listed", "family", "team")
+        assert access.groups(BEN.public) == ("everybody",)
+        assert access.groups(MALLORY.public) == ("everybody",)
 
 
 def test_a_refusal_tells_what_to_type_and_a_block_tells_nothing() -> None:

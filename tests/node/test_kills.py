@@ -128,5 +128,5 @@ def test_thirty_kills_lose_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3_600)
-def test_three_hundred_kills_lose_nothing(tmp_path: Path) -> None:
-    _run_kills(tmp_path, syncs=220, imports=80, seed=random.SystemRandom().getrandbits(32))
+def test_five_hundred_kills_lose_nothing(tmp_path: Path) -> None:
+    _run_kills(tmp_path, syncs=370, imports=130, seed=random.SystemRandom().getrandbits(32))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from setsync.limits import LISTED_COLLECTIONS
-from setsync.model.entry import Entry
+from setsync.model.entry import Entry, make_entry
 from setsync.node.client import Options
 from setsync.store.memory import MemoryStore
-from tests.helpers import entries
+from tests.helpers import MIDNIGHT, entries, keys
 from tests.node.ends import roots, sync_in_memory
 
 
@@ -27,7 +27,8 @@ def test_of_ten_thousand_collections_three_differ_and_it_costs_under_two_kilobyt
     a, b = two(10_000)
     a.add_many(entries(2, "c/7", seed=1))
     b.add_many(entries(2, "c/8", seed=1))
-    b.add_many(entries(1, "only there"))
+    # Of another author: the one of all others has opened as many collections as one may.
+    b.add_many([make_entry(keys(2)[1], "only there", b"", MIDNIGHT)])
     met = sync_in_memory(a, b, Options(dry_run=True))
     sent, received = met.report.counters.sent, met.report.counters.received
     assert sent["reconcile"] + received["reconcile"] <= 2_048

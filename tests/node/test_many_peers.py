@@ -14,7 +14,8 @@ from setsync.node.channel import dial
 from setsync.node.client import Options, run_initiator
 from setsync.node.door import Door, Rules
 from setsync.node.identity import Identity
-from setsync.node.server import Served, listen
+from setsync.node.listening import listen
+from setsync.node.server import Served
 from setsync.store.memory import MemoryStore
 from setsync.wire import messages as m
 from tests.helpers import entries, keys

@@ -14,9 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setsync.errors import NewerFormatError, PeersFileError, SetsyncError, UsageError
-from setsync.limits import MAX_PEERS, MAX_PEERS_FILE
+from setsync.limits import (
+    MAX_INVITE_SECONDS,
+    MAX_INVITE_USES,
+    MAX_INVITES,
+    MAX_PEERS,
+    MAX_PEERS_FILE,
+)
 from setsync.node import peers
 from setsync.node.address import SCHEME, Address, join_address, parse_key, split_address
+from setsync.node.groups import group_names
+from setsync.node.invites import Invite
 from setsync.node.peers import Book, Peer, PeersFile, Rule
 
 KEY = bytes(range(32))
@@ -97,26 +105,45 @@ def test_a_key_is_64_digits_or_in_an_address() -> None:
 # --- the file -----------------------------------------------------------------------------
 
 _text = st.text(max_size=80)  # with every sign, and half a sign
-_peers = st.builds(Peer, _keys, st.sampled_from(Rule), _text, st.none() | _addresses)
+_groups = st.lists(st.from_regex("[a-z0-9-]{1,6}", fullmatch=True), max_size=4).map(group_names)
+_peers = st.builds(Peer, _keys, st.sampled_from(Rule), _text, st.none() | _addresses, _groups)
+_invites = st.builds(
+    lambda digest, made, lasts, uses, name, groups, revoked: Invite(
+        digest, made, made + lasts, uses, name, groups, revoked
+    ),
+    _keys,
+    st.integers(0, 2**45),
+    st.integers(0, 1000 * MAX_INVITE_SECONDS),
+    st.integers(0, MAX_INVITE_USES),
+    st.text(max_size=64),
+    _groups,
+    st.booleans(),
+)
 _books = st.tuples(
-    st.lists(_peers, max_size=6), st.dictionaries(_addresses.map(lambda a: a.place), _keys)
+    st.lists(_peers, max_size=6),
+    st.dictionaries(_addresses.map(lambda a: a.place), _keys),
+    st.lists(_invites, max_size=4).map(lambda all_: {one.digest: one for one in all_}),
 )
 
 
 @given(_books)
 def test_a_book_is_read_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, book: tuple[list[Peer], dict[str, bytes]]
+    tmp_path_factory: pytest.TempPathFactory,
+    book: tuple[list[Peer], dict[str, bytes], dict[bytes, Invite]],
 ) -> None:
     file = PeersFile(tmp_path_factory.mktemp("peers") / "peers.json")
     with file.changing() as written:
         for peer in book[0]:
             written.put(peer)
         written.pins.update(book[1])
+        written.invites.by_digest.update(book[2])
     read = PeersFile(file.path).read()
     assert read.pins == book[1]
+    assert read.invites.by_digest == book[2]
     for key, peer in {peer.key: peer for peer in book[0]}.items():
         found = read.peers[key]
         assert (found.rule, found.name) == (peer.rule, peer.name[:64])
+        assert found.groups == peer.groups
         if peer.address is None:
             assert found.address is None
         else:  # its key is the peer's, which the file holds once
@@ -221,6 +248,7 @@ def test_a_file_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> N
 
 GOOD = {"setsync_peers": 1, "peers": {}, "pins": {}}
 ABOUT = {"rule": "allowed", "name": "", "address": None}
+INVITE = {"made": 1, "expires": 2, "uses": 1, "name": "", "groups": [], "revoked": False}
 
 
 def _content(**changes: object) -> bytes:
@@ -253,6 +281,26 @@ GARBAGE = {
     "an address that is a number": _content(peers={KEY.hex(): ABOUT | {"address": 7}}),
     "a pin that is none": _content(pins={"a:1": "00"}),
     "a pin that is a number": _content(pins={"a:1": 7}),
+    "a group with a space": _content(peers={KEY.hex(): ABOUT | {"groups": ["a b"]}}),
+    "a group of everybody": _content(peers={KEY.hex(): ABOUT | {"groups": ["everybody"]}}),
+    "groups in one word": _content(peers={KEY.hex(): ABOUT | {"groups": "ab"}}),
+    "a group that is a number": _content(peers={KEY.hex(): ABOUT | {"groups": [7]}}),
+    "17 groups": _content(peers={KEY.hex(): ABOUT | {"groups": [f"g{n}" for n in range(17)]}}),
+    "invites in a list": _content(invites=[7]),
+    "a short digest": _content(invites={"00": INVITE}),
+    "an invite that is a number": _content(invites={KEY.hex(): 7}),
+    "nothing about an invite": _content(invites={KEY.hex(): {}}),
+    "less than no use": _content(invites={KEY.hex(): INVITE | {"uses": -1}}),
+    "half a use": _content(invites={KEY.hex(): INVITE | {"uses": 0.5}}),
+    "many uses": _content(invites={KEY.hex(): INVITE | {"uses": MAX_INVITE_USES + 1}}),
+    "an end before the beginning": _content(invites={KEY.hex(): INVITE | {"expires": 0}}),
+    "an end that never comes": _content(invites={KEY.hex(): INVITE | {"expires": 10**15}}),
+    "an end in words": _content(invites={KEY.hex(): INVITE | {"expires": "soon"}}),
+    "perhaps revoked": _content(invites={KEY.hex(): INVITE | {"revoked": 0}}),
+    "a long name": _content(invites={KEY.hex(): INVITE | {"name": "x" * 65}}),
+    "too many invites": _content(
+        invites={number.to_bytes(32).hex(): INVITE for number in range(MAX_INVITES + 1)}
+    ),
     "too many": _content(peers={number.to_bytes(32).hex(): ABOUT for number in range(10_001)}),
 }
 
@@ -268,6 +316,26 @@ def test_garbage_is_refused_with_a_sentence_and_left_alone(tmp_path: Path, what:
     with pytest.raises(PeersFileError), PeersFile(path).changing():
         pytest.fail("there is nothing to change")
     assert path.read_bytes() == GARBAGE[what]
+
+
+def test_a_list_without_groups_and_invites_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    path.write_bytes(_content(peers={KEY.hex(): ABOUT}))
+    assert PeersFile(path).read() == Book({KEY: Peer(KEY)})
+
+
+def test_what_a_reader_holds_is_not_changed_under_it(tmp_path: Path) -> None:
+    """A node looks at the list in one thread while an invite is taken in another."""
+    file = PeersFile(tmp_path / "peers.json")
+    with file.changing() as book:
+        book.put(Peer(KEY))
+    seen = file.read()
+    with file.changing() as book:
+        book.put(Peer(OTHER))
+        assert file.read() is seen
+        assert set(seen.peers) == {KEY}
+    assert set(seen.peers) == {KEY}
+    assert set(file.read().peers) == {KEY, OTHER}
 
 
 def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from setsync.errors import InvalidEntryError, StoreFullError, StoreLimitError
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.node.local import in_thread, inline
 from setsync.node.writer import Ticket, Writer
-from setsync.store.contract import Added, Origins
+from setsync.store.contract import Added, Origins, Quotas
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 from tests.node.ends import simulate
@@ -31,9 +31,11 @@ class _Watched(MemoryStore):
         super().__init__()
         self.batches: list[int] = []
 
-    def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
+    def add_many(
+        self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+    ) -> Added:
         self.batches.append(len(entries))
-        return super().add_many(entries, origins)
+        return super().add_many(entries, origins, quotas)
 
 
 async def _with_writer(
@@ -101,10 +103,12 @@ def test_a_store_that_fails_tells_everybody_and_the_writer_goes_on() -> None:
     class Failing(MemoryStore):
         is_full = True
 
-        def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
+        def add_many(
+            self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+        ) -> Added:
             if self.is_full:
                 raise StoreFullError("Full.")
-            return super().add_many(entries, origins)
+            return super().add_many(entries, origins, quotas)
 
     store = Failing()
 
@@ -121,10 +125,12 @@ def test_a_store_that_fails_tells_everybody_and_the_writer_goes_on() -> None:
 
 def test_who_is_over_a_limit_of_the_store_does_not_take_others_with_him() -> None:
     class Limited(MemoryStore):
-        def add_many(self, entries: Sequence[Entry], origins: Origins = ()) -> Added:
+        def add_many(
+            self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+        ) -> Added:
             if any(entry.collection == "over" for entry in entries):
                 raise StoreLimitError("Too many collections.")
-            return super().add_many(entries, origins)
+            return super().add_many(entries, origins, quotas)
 
     async def work(writer: Writer) -> None:
         over, good = (_claims(entries(2, name)) for name in ("over", "notes"))

@@ -18,6 +18,7 @@ PROTOCOL = """
 start         I Hello      greeted
 greeted       R Hello      ready
 ready         I Catalog    asked
+ready         I WantPayloads  exchanging
 ready         I Live       live
 ready         I Done       ended
 asked         R Same       ready
@@ -35,7 +36,10 @@ comparing     I AskIds     comparing
 comparing     R Ids        comparing
 comparing     I Totals     transferring
 comparing     I Catalog    asked
+comparing     I WantPayloads  exchanging
+comparing     I Live       live
 comparing     I Done       ended
+exchanging    R WantPayloads  transferring
 transferring  I Want       transferring
 transferring  I Entries    transferring
 transferring  R Entries    transferring
@@ -45,6 +49,8 @@ transferring  I Packed     transferring
 transferring  R Packed     transferring
 transferring  I Committed  transferring
 transferring  R Committed  transferring
+transferring  I Refused    transferring
+transferring  R Refused    transferring
 transferring  I Sent       transferring
 transferring  R Sent       transferring
 transferring  I Close      closing
@@ -53,6 +59,8 @@ live          I Entries    live
 live          I Piece      live
 live          I Packed     live
 live          I Committed  live
+live          I Refused    live
+live          R Refused    live
 live          I Ping       live
 live          R Entries    live
 live          R Piece      live

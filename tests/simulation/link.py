@@ -57,17 +57,33 @@ class End(trio.abc.HalfCloseableStream):
 
 
 class Link:
-    """Run it, and give `initiator` and `responder` to the two nodes."""
+    """Run it, and give `initiator` and `responder` to the two nodes.
+
+    What a `secret` link carries differs from run to run, though not in length: the trace has no
+    checksums of it.
+    """
 
     def __init__(
-        self, name: str, plan: LinkPlan, trace: Trace, on_up: OnBytes, on_down: OnBytes
+        self,
+        name: str,
+        plan: LinkPlan,
+        trace: Trace,
+        on_up: OnBytes,
+        on_down: OnBytes,
+        *,
+        is_secret: bool = False,
     ) -> None:
         mine, self._near = _pair(plan.narrow)
         self._far, theirs = _pair(plan.narrow)
-        self.name, self._plan, self._trace = name, plan, trace
+        self.name, self.plan = name, plan
         self._changed = trio.Event()
         self.is_reset = False
         self.saw_fall = False
+        self.had_fault = False
+        self._pumps = {
+            "up": _Pump(self, "up", plan.up, trace, is_secret, self._near, self._far),
+            "down": _Pump(self, "down", plan.down, trace, is_secret, self._far, self._near),
+        }
         self.initiator = End(self, mine, on_up)
         self.responder = End(self, theirs, on_down)
 
@@ -90,11 +106,29 @@ class Link:
         if self.is_reset:
             raise trio.BrokenResourceError("The connection was reset.")
 
+    # --- faults at a moment ---------------------------------------------------------------
+
+    def cut(self) -> None:
+        """Break it now."""
+        self.had_fault = True
+        self._pumps["up"].note("cuts")
+        self.reset()
+
+    async def half_close(self, way: str) -> None:
+        """End one direction now, and tell its sender nothing."""
+        self.had_fault = True
+        await self._pumps[way].half_close()
+
+    def stall(self, way: str, seconds: float) -> None:
+        """Carry nothing in one direction for so long; what comes meanwhile is kept."""
+        self.had_fault = True
+        self._pumps[way].stall(seconds)
+
     async def run(self) -> None:
         """Carry bytes until both ends are closed."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump, "up", self._plan.up, self._near, self._far)
-            nursery.start_soon(self._pump, "down", self._plan.down, self._far, self._near)
+            for pump in self._pumps.values():
+                nursery.start_soon(pump.run)
             while not (self.is_closed or self.is_reset):
                 self._changed = trio.Event()
                 await self._changed.wait()
@@ -102,58 +136,78 @@ class Link:
         await trio.aclose_forcefully(self._near)
         await trio.aclose_forcefully(self._far)
 
-    async def _pump(
-        self,
-        way: str,
-        faults: Way,
-        source: trio.abc.HalfCloseableStream,
-        goal: trio.abc.HalfCloseableStream,
-    ) -> None:
-        try:
-            await _Pump(self, way, faults, self._plan, self._trace, self.name).run(source, goal)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # Bytes came for somebody who has closed: that resets a real connection.
-            self._trace(f"{self.name} {way} nobody takes it")
-            self.reset()
-
 
 class _Pump:
     """One direction of a link."""
 
     def __init__(
-        self, link: Link, way: str, faults: Way, plan: LinkPlan, trace: Trace, name: str
+        self,
+        link: Link,
+        way: str,
+        faults: Way,
+        trace: Trace,
+        is_secret: bool,
+        source: trio.abc.HalfCloseableStream,
+        goal: trio.abc.HalfCloseableStream,
     ) -> None:
-        self._link, self._faults, self._delay = link, faults, plan.delay
-        self._chance = random.Random(f"{plan.seed} {way}")
-        self._trace, self._name = trace, f"{name} {way}"
+        self._link, self._faults, self._is_secret = link, faults, is_secret
+        self._source, self._goal = source, goal
+        self._chance = random.Random(f"{link.plan.seed} {way}")
+        self._trace, self._name = trace, f"{link.name} {way}"
         self._passed = 0
+        self._is_open, self._is_giving = True, False
+        self._still_until = 0.0
 
-    async def run(
-        self, source: trio.abc.HalfCloseableStream, goal: trio.abc.HalfCloseableStream
-    ) -> None:
+    async def run(self) -> None:
         """Until the source ends, or nothing more gets through."""
-        is_open = True
-        while data := bytes(await source.receive_some(self._size())):
-            if self._delay:
-                await trio.sleep(self._chance.random() * self._delay)
-            if not is_open:
+        try:
+            await self._carry()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # Bytes came for somebody who has closed: that resets a real connection.
+            self._trace(f"{self._name} nobody takes it")
+            self._link.reset()
+
+    async def _carry(self) -> None:
+        while data := bytes(await self._source.receive_some(self._size())):
+            if self._link.plan.delay:
+                await trio.sleep(self._chance.random() * self._link.plan.delay)
+            await trio.sleep_until(self._still_until)
+            if not self._is_open:
                 continue  # the sender does not know that nobody hears it
-            await goal.send_all(data)
+            await self._give(data)
             self._passed += len(data)
-            self._trace(f"{self._name} {len(data)} bytes, {hash_of(data)}")
+            self._trace(f"{self._name} {len(data)} bytes{self._checksum(data)}")
             self._trace.count("bytes", len(data))
             if self._passed == self._faults.stall_at:
-                await self._stall()
+                self.note("stalls")
+                await trio.sleep(self._faults.stall_seconds)
             if self._passed == self._faults.cut_at:
-                self._note("cuts")
+                self.note("cuts")
                 self._link.reset()
                 return
             if self._passed == self._faults.half_close_at:
-                self._note("half-closes")
-                await goal.send_eof()
-                is_open = False
-        if is_open:
-            await goal.send_eof()
+                await self.half_close()
+        if self._is_open:
+            await self._goal.send_eof()
+
+    async def _give(self, data: bytes) -> None:
+        """Hand a chunk on. Whoever half-closes meanwhile leaves the end to us."""
+        self._is_giving = True
+        await self._goal.send_all(data)
+        self._is_giving = False
+        if not self._is_open:
+            await self._goal.send_eof()
+
+    async def half_close(self) -> None:
+        if self._is_open:
+            self.note("half-closes")
+            self._is_open = False
+            if not self._is_giving:
+                await self._goal.send_eof()
+
+    def stall(self, seconds: float) -> None:
+        self.note("stalls")
+        self._still_until = trio.current_time() + seconds
 
     def _size(self) -> int:
         """How much to take; never past the byte where something is to happen."""
@@ -164,11 +218,10 @@ class _Pump:
                 size = min(size, at - self._passed)
         return size
 
-    async def _stall(self) -> None:
-        self._note("stalls")
-        await trio.sleep(self._faults.stall_seconds)
+    def _checksum(self, data: bytes) -> str:
+        return "" if self._is_secret else f", {hash_of(data)}"
 
-    def _note(self, what: str) -> None:
+    def note(self, what: str) -> None:
         self._trace(f"{self._name} {what} at byte {self._passed}")
         self._trace.count(what)
 

@@ -8,7 +8,7 @@ committed stays: the memory store's object is kept, a store on disk is closed an
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +16,11 @@ import trio
 
 from setsync.errors import SetsyncError
 from setsync.model.entry import UnverifiedEntry
+from setsync.model.keys import SecretKey
 from setsync.node.local import Local, inline
 from setsync.node.node import open_local
 from setsync.store.check import check
-from setsync.store.contract import EntryStore
+from setsync.store.contract import EntryStore, Quotas
 from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore
 from tests.helpers import MIDNIGHT, some_bytes
@@ -35,6 +36,8 @@ T = TypeVar("T")
 CAPACITY = 4
 
 MakeStore = Callable[[], EntryStore]
+Beside = Callable[[Local], Awaitable[None]]
+"""What runs with a node, as beside `serve`."""
 
 
 def memory_store() -> EntryStore:
@@ -44,17 +47,22 @@ def memory_store() -> EntryStore:
 
 class Node:
     """`local` and `sessions` are there while it is up. `promised` is all that it ever said is
-    durable here, and whether with its payload."""
+    durable here, and whether with its payload; `own` what its people put. `beside` is started
+    anew with each life."""
 
     def __init__(
         self, number: int, plan: NodePlan, seed: int, trace: Trace, folder: Path, make: MakeStore
     ) -> None:
         self.number, self.plan = number, plan
-        self.id = some_bytes("node", seed, number)
+        self.secret = SecretKey(some_bytes("node", seed, number))
+        self.id = self.secret.public
+        self.lives = 0
+        self.beside: Sequence[Beside] = ()
         self.local: Local | None = None
         self.sessions: trio.Nursery | None = None
         self.links: set[Link] = set()
         self.promised: dict[Name, bool] = {}
+        self.own: set[Name] = set()
         self.skew = plan.skew
         self.up, self.fell, self.down = trio.Event(), trio.Event(), trio.Event()
         self.is_falling = False
@@ -73,14 +81,21 @@ class Node:
         """One life, from the store's opening until it falls."""
         self._life, self.fell, self.down = trio.CancelScope(), trio.Event(), trio.Event()
         self._fall_at = None
+        self.lives += 1
         with self._life:
             async with open_local(
-                self.store, node_id=self.id, max_payload=self.plan.max_payload, offload=self.disk
+                self.store,
+                node_id=self.id,
+                max_payload=self.plan.max_payload,
+                offload=self.disk,
+                policy=lambda: self.plan.policy,
             ) as local:
                 local.nonce = self._nonce
-                local.clock = self._clock
+                local.clock = self.now
                 async with trio.open_nursery() as nursery:
                     self.local, self.sessions = local, nursery
+                    for work in self.beside:
+                        nursery.start_soon(work, local)
                     self.up.set()
                     await trio.sleep_forever()
         self.down.set()
@@ -138,7 +153,8 @@ class Node:
     def _nonce(self) -> bytes:
         return self._chance.randbytes(32)
 
-    def _clock(self) -> int:
+    def now(self) -> int:
+        """What its clock says, in milliseconds since 1970."""
         return MIDNIGHT + self.skew + int(trio.current_time() * 1_000)
 
     # --- entries --------------------------------------------------------------------------
@@ -148,6 +164,7 @@ class Node:
         if self.local is None:
             return
         entries = [entry(number, many) for number in numbers]
+        self.own.update((each.collection, each.id) for each in entries)
         claimed = [UnverifiedEntry(each.collection, each.header, each.payload) for each in entries]
         try:
             ticket = await self.local.writer.submit(claimed)
@@ -159,8 +176,19 @@ class Node:
         for each in entries:
             self.promise((each.collection, each.id), each.payload is not None)
 
+    def put_behind(self, numbers: tuple[int, ...], many: bool) -> None:
+        """Another process adds entries to the store, and tells the node nothing."""
+        entries = [entry(number, many) for number in numbers]
+        self.own.update((each.collection, each.id) for each in entries)
+        added = self.store.add_many(entries)
+        self._trace(f"n{self.number} finds {len(added.new)} of {len(entries)}")
+        for each in entries:
+            self.promise((each.collection, each.id), each.payload is not None)
+
     def promise(self, name: Name, with_payload: bool) -> None:
-        """This node says that an entry is durable: look whether it is."""
+        """This node says that an entry is durable: look whether it is. A payload that would go
+        over an author's quota is not attached, and nobody is told."""
+        with_payload = with_payload and self.plan.policy.quotas == Quotas()
         self.promised[name] = self.promised.get(name, False) or with_payload
         self._check([name])
 

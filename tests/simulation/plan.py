@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from setsync.limits import DEFAULT_MAX_PAYLOAD
 from setsync.model.collection import Pattern
 from setsync.node.client import Options
+from setsync.node.policy import Policy
 from setsync.wire import messages as m
 from tests.simulation.material import POOL, TEN_YEARS
 
@@ -60,6 +61,7 @@ class NodePlan:
     max_payload: int
     disk_delay: float
     held: tuple[int, ...]
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,59 @@ class ClockJump:
     by: int
 
 
-Step = Put | Meet | Fall | ClockJump
+@dataclass(frozen=True)
+class PutBehind:
+    """Another process adds entries to the node's store."""
+
+    at: float
+    node: int
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """All connections of an edge break."""
+
+    at: float
+    edge: Edge
+
+
+@dataclass(frozen=True)
+class HalfClose:
+    """One direction of an edge's connections ends, `up` the one from whoever dialled."""
+
+    at: float
+    edge: Edge
+    way: str
+
+
+@dataclass(frozen=True)
+class Stall:
+    """One direction of an edge's connections carries nothing for `seconds`."""
+
+    at: float
+    edge: Edge
+    way: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Nobody can dial over an edge for `seconds`."""
+
+    at: float
+    edge: Edge
+    seconds: float
+
+
+Step = Put | Meet | Fall | ClockJump | PutBehind | Cut | HalfClose | Stall | Outage
 
 
 @dataclass(frozen=True)
 class Plan:
     """`tight`: batches, pieces, listings and messages are so small that a few entries need
     many of each. `at_once`: the sweeps after the last fault run all edges together. `pool`: how
-    many entries there are to put."""
+    many entries there are to put. `kinds`: what each node refuses, where they differ in that."""
 
     seed: int
     topology: str
@@ -120,6 +167,7 @@ class Plan:
     many: bool
     at_once: bool
     pool: int = POOL
+    kinds: tuple[str, ...] = ()
     quiet_delay: float = 0.0
     order: random.Random = field(default_factory=random.Random, compare=False)
 
@@ -128,9 +176,9 @@ def make_plan(seed: int) -> Plan:
     """The plan of a seed."""
     chance = random.Random(f"setsync world {seed}")
     count = chance.choices([2, 3, 4, 5, 6], [40, 30, 15, 10, 5])[0]
-    topology, edges = _topology(chance, count)
+    topology, edges = make_topology(chance, count)
     on_disk = chance.random() < 1 / 16
-    few = _amount(chance)
+    few = amount(chance)
     nodes = tuple(node(chance, on_disk, few) for _ in range(count))
     steps: list[Step] = []
     for _ in range(chance.randint(1, 2 + count)):
@@ -154,7 +202,7 @@ def make_plan(seed: int) -> Plan:
     )
 
 
-def _topology(chance: random.Random, count: int) -> tuple[str, tuple[Edge, ...]]:
+def make_topology(chance: random.Random, count: int) -> tuple[str, tuple[Edge, ...]]:
     everybody = range(count)
     full = list(itertools.combinations(everybody, 2))
     name = chance.choice(["line", "ring", "star", "full", "tree", "parted"])
@@ -175,7 +223,7 @@ def _topology(chance: random.Random, count: int) -> tuple[str, tuple[Edge, ...]]
     return name, tuple(dict.fromkeys(edges))
 
 
-def _amount(chance: random.Random) -> int:
+def amount(chance: random.Random) -> int:
     return chance.choice([3, 8, 8, 20, 20, 45])
 
 
@@ -218,7 +266,7 @@ def meetings(chance: random.Random, edges: tuple[Edge, ...]) -> list[Meet]:
     for _ in range(overlapping):
         way = edge if chance.random() < 0.5 else (edge[1], edge[0])
         late = chance.choice([0.0, 0.0, 0.1, 1.0])
-        meetings.append(Meet(at + late, way, _options(chance), _link(chance)))
+        meetings.append(Meet(at + late, way, _options(chance), make_link(chance)))
     return meetings
 
 
@@ -236,7 +284,7 @@ def _options(chance: random.Random) -> Options:
     )
 
 
-def _link(chance: random.Random) -> LinkPlan:
+def make_link(chance: random.Random) -> LinkPlan:
     return LinkPlan(
         seed=chance.getrandbits(64),
         delay=chance.choice([0.0, 0.01, 0.05, 0.5]),

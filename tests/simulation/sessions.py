@@ -16,7 +16,7 @@ from setsync.node.server import Served, run_responder
 from tests.simulation.link import Link
 from tests.simulation.node import Node
 from tests.simulation.plan import LinkPlan
-from tests.simulation.tap import Tap
+from tests.simulation.tap import Name, Tap
 from tests.simulation.trace import Trace
 
 # A side that hears nothing waits IDLE_TIMEOUT, one that cannot send SEND_TIMEOUT, and then it has
@@ -41,7 +41,7 @@ class Side:
 
 @dataclass
 class Meeting:
-    """Run it in the world's nursery; `over` is set when both sides have ended."""
+    """Run it in the world's nursery. `moved`: entries that left either side."""
 
     name: str
     initiator: Node
@@ -51,6 +51,7 @@ class Meeting:
     trace: Trace
     report: Report = field(default_factory=Report)
     served: Served = field(default_factory=Served)
+    moved: int = 0
 
     async def run(self) -> None:
         """Connect the two, if both are up, and wait until both have ended."""
@@ -82,11 +83,16 @@ class Meeting:
             self.initiator.promise,
             self.responder.promise,
             lambda fault: self.trace.find(f"{self.name}: {fault}"),
+            self._count,
+            forgets=lambda: bool(self.trace.counts["clock jumps"]),
         )
         link = Link(self.name, self.plan, self.trace, tap.up, tap.down)
         for node in (self.initiator, self.responder):
             node.links.add(link)
         return link
+
+    def _count(self, way: int, name: Name) -> None:
+        self.moved += 1
 
     async def _begin(self, side: Side, link: Link, work: Work) -> trio.Event:
         """Start one side in its node's nursery, so that it falls with the node."""

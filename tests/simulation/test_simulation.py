@@ -42,7 +42,7 @@ def test_what_failed_once_holds(seed: int) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_ten_thousand_worlds_end_well() -> None:
-    assert main(["--seeds", "10000", "--jobs", "2"]) == 0
+    assert main(["--kind", "sessions", "--seeds", "10000", "--jobs", "2"]) == 0
 
 
 def test_the_plans_cover_what_they_are_for() -> None:
@@ -75,14 +75,15 @@ def test_a_seed_gives_the_same_trace_in_another_process() -> None:
     seed = _TWICE[1]
     for hash_seed in ("1", "2"):
         run = subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "--seed", str(seed)],
+            [sys.executable, "-m", "tests.simulation", "--kind", "sessions", "--seed", str(seed)],
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=True,
         )
-        assert run.stdout.splitlines()[-1] == f"trace {run_world(seed).digest}"
+        said = run.stdout.splitlines()[-1]
+        assert said == f"sessions {seed}, trace {run_world(seed).digest}"
 
 
 def test_seeds_differ() -> None:
@@ -124,10 +125,10 @@ def test_the_command_names_a_failing_seed_and_how_to_see_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with a_lying_responder():
-        assert main(["--seeds", "3"]) == 1
+        assert main(["--kind", "sessions", "--seeds", "3"]) == 1
     said = capsys.readouterr().out
-    assert "python -m tests.simulation --seed 0 --verbose" in said
-    assert main(["--seeds", "2", "--first", "5"]) == 0
+    assert "python -m tests.simulation --kind sessions --seed 0 --verbose" in said
+    assert main(["--kind", "sessions", "--seeds", "2", "--first", "5"]) == 0
     assert "2 worlds, 0 failed." in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from unittest import mock
 
 from setsync import limits
-from setsync.node import client, server, transfer, writer
+from setsync.node import client, pushing, server, transfer, writer
 
 _TIGHT: tuple[tuple[object, str, int], ...] = (
     (transfer, "ENTRY_BATCH", 1_500),
@@ -26,13 +26,22 @@ _TIGHT: tuple[tuple[object, str, int], ...] = (
     (server, "_ANSWER_BYTES", 200),
     (limits, "LISTED_COLLECTIONS", 4),
     (limits, "UNSENT_FRAMES", 1),
+    (limits, "HEARD_IDS", 3),
+    (pushing, "_MOST_AT_ONCE", 2),
+)
+
+# Keeping up in less time, so that a run has many intervals. What is waited for in a session
+# stays as it is.
+_BRISK: tuple[tuple[object, str, int], ...] = (
+    (limits, "LIVE_SECONDS", 180),
+    (limits, "MAX_RETRY_SECONDS", 60),
 )
 
 
 @contextlib.contextmanager
-def tightened(is_tight: bool) -> Iterator[None]:
+def tightened(is_tight: bool, is_brisk: bool = False) -> Iterator[None]:
     """The limits of this process, for as long as the block lasts."""
     with contextlib.ExitStack() as stack:
-        for place, name, value in _TIGHT if is_tight else ():
+        for place, name, value in (*(_TIGHT if is_tight else ()), *(_BRISK if is_brisk else ())):
             stack.enter_context(mock.patch.object(place, name, value))
         yield

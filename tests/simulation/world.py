@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -32,6 +34,7 @@ from tests.simulation.plan import (
     calm_link,
     make_plan,
 )
+from tests.simulation.policies import differences, kept_against_policy, with_policies
 from tests.simulation.scheduling import run_seeded
 from tests.simulation.sessions import Meeting
 from tests.simulation.tight import tightened
@@ -40,7 +43,9 @@ from tests.simulation.trace import Trace
 # A fall that waits for a use of the disk happens after this time in any case.
 _PATIENCE = 60.0
 # A goodbye may take its grace, and no longer.
-_STOP_BOUND = SHUTDOWN_GRACE + 1.0
+STOP_BOUND = SHUTDOWN_GRACE + 1.0
+
+P = TypeVar("P", bound=Plan)
 
 
 @dataclass(frozen=True)
@@ -55,21 +60,37 @@ class Outcome:
 
 
 def run_world(
-    seed: int, *, keep_all: bool = False, make_store: MakeStore = memory_store
+    seed: int,
+    *,
+    keep_all: bool = False,
+    make_store: MakeStore = memory_store,
+    has_policies: bool = False,
 ) -> Outcome:
     """Run the world of a seed. `make_store` is for stores with a planted fault."""
-    plan = make_plan(seed)
+    plan = with_policies(make_plan(seed)) if has_policies else make_plan(seed)
+    return run_plan(plan, World, keep_all=keep_all, make_store=make_store)
+
+
+def run_plan(
+    plan: P,
+    make: Callable[[P, Trace, Path, MakeStore], World],
+    *,
+    keep_all: bool = False,
+    make_store: MakeStore = memory_store,
+    is_brisk: bool = False,
+) -> Outcome:
+    """Run a world from its plan."""
     trace = Trace(keep_all)
-    with tempfile.TemporaryDirectory() as folder, tightened(plan.tight):
-        world = World(plan, trace, Path(folder), make_store)
+    with tempfile.TemporaryDirectory() as folder, tightened(plan.tight, is_brisk):
+        world = make(plan, trace, Path(folder), make_store)
         try:
-            run_seeded(seed, world.run)
+            run_seeded(plan.seed, world.run)
         except Exception as error:
             trace.findings.append(f"the world broke: {error!r}")
         finally:
             for node in world.nodes:
                 node.close()
-    return Outcome(seed, trace.digest, tuple(trace.findings), trace.counts, tuple(trace.lines))
+    return Outcome(plan.seed, trace.digest, (*trace.findings,), trace.counts, (*trace.lines,))
 
 
 class World:
@@ -85,14 +106,14 @@ class World:
 
     async def run(self) -> None:
         """From the first entry to the last check."""
-        before = _tasks()
+        before = tasks()
         self._note_plan()
         async with trio.open_nursery() as nursery:
             for node in self.nodes:
                 nursery.start_soon(node.live)
                 await node.up.wait()
                 await node.put(node.plan.held, self.plan.many)
-            quiet = _tasks()
+            quiet = tasks()
             await self._trouble(nursery)
             self._check_tasks(quiet, "after the last fault")
             for node in self.nodes:
@@ -112,6 +133,9 @@ class World:
         self.trace.count("nodes", len(self.nodes))
         self.trace.count("nodes on disk", sum(node.plan.on_disk for node in self.nodes))
         self.trace.count("tight worlds", plan.tight)
+        self.trace.count("worlds with policies", bool(plan.kinds))
+        for kind in plan.kinds:
+            self.trace.count(f"policy {kind}")
 
     # --- while things go wrong ------------------------------------------------------------
 
@@ -169,7 +193,7 @@ class World:
                 await node.fell.wait()
         if not node.fell.is_set():
             node.fall(step.politely)
-        with trio.move_on_after(_STOP_BOUND):
+        with trio.move_on_after(STOP_BOUND):
             await node.down.wait()
         if not node.down.is_set():
             self.trace.find(f"n{node.number} does not stop")
@@ -187,7 +211,8 @@ class World:
 
     async def _settle(self) -> None:
         """Sweep until all connected nodes are equal; then once more, for nothing."""
-        bound = self._diameter()
+        # Who refuses entries keeps them from others behind, who then get them another way.
+        bound = len(self.nodes) if self.plan.kinds else self._diameter()
         sweeps = 0
         while not self._are_equal() and sweeps < bound:
             sweeps += 1
@@ -197,18 +222,25 @@ class World:
         if not self._are_equal():
             self.trace.find(f"connected nodes differ after {sweeps} sweeps")
             return
+        if self.plan.kinds:
+            # What is refused crosses each line once; whoever dials and refuses does not ask.
+            await self._sweep(both_ways=True)
         moved = await self._sweep()
         if moved:
             self.trace.find(f"sets are equal, and yet {moved} entries were found to differ")
 
-    async def _sweep(self) -> int:
-        """A session on every edge; how many entries were found to differ."""
+    async def _sweep(self, *, both_ways: bool = False) -> int:
+        """A session on every edge; how many entries were found to differ, or crossed it."""
         meetings: list[Meeting] = []
         order = self.plan.order
-        for edge in order.sample(self.plan.edges, len(self.plan.edges)):
+        edges = self.plan.edges
+        for edge in order.sample(edges, len(edges)):
             way = edge if order.random() < 0.5 else (edge[1], edge[0])
             link = calm_link(order.getrandbits(64), self.plan.quiet_delay)
             meetings.append(self._meeting(way, Options(), link))
+            if both_ways:
+                link = calm_link(order.getrandbits(64), self.plan.quiet_delay)
+                meetings.append(self._meeting((way[1], way[0]), Options(), link))
         if self.plan.at_once:
             async with trio.open_nursery() as nursery:
                 for meeting in meetings:
@@ -216,12 +248,24 @@ class World:
         else:
             for meeting in meetings:
                 await meeting.run()
-        return sum(each.report.missing_here + each.report.missing_there for each in meetings)
+        reports = [each.report for each in meetings]
+        missing = sum(each.missing_here + each.missing_there for each in reports)
+        return max(missing, sum(each.moved for each in meetings))
 
     def _are_equal(self) -> bool:
+        """Where some refuse entries: nothing differs but what is refused."""
+        if self.plan.kinds:
+            return not any(self._differences())
         return all(
             all(node.roots() == group[0].roots() for node in group) for group in self._groups()
         )
+
+    def _differences(self) -> Iterator[str]:
+        for edge in self.plan.edges:
+            one, two = (self.nodes[number] for number in edge)
+            for here, there in ((one, two), (two, one)):
+                for each in differences(here, there):
+                    yield f"{each} is at n{here.number} and not at n{there.number}"
 
     def _groups(self) -> list[list[Node]]:
         """The nodes, parted by who can reach whom."""
@@ -244,8 +288,8 @@ class World:
     # --- checks ---------------------------------------------------------------------------
 
     def _check_tasks(self, expected: int, when: str) -> None:
-        if (tasks := _tasks()) != expected:
-            self.trace.find(f"{tasks} tasks {when} instead of {expected}")
+        if (living := tasks()) != expected:
+            self.trace.find(f"{living} tasks {when} instead of {expected}")
 
     def _check_sets(self) -> None:
         """Nothing promised is lost anywhere, nothing is there that nobody made."""
@@ -256,7 +300,11 @@ class World:
             node.check_disk()
             if strange := node.members() - names:
                 self.trace.find(f"n{node.number} has {len(strange)} entries that nobody made")
-        for group in self._groups():
+            for kept in kept_against_policy(node):
+                self.trace.find(f"n{node.number} keeps what it refuses: {kept}")
+        for difference in self._differences():
+            self.trace.find(difference)
+        for group in self._groups() if not self.plan.kinds else []:
             everything = {name for node in group for name in node.promised}
             self.trace.count("collections", len({collection for collection, _ in everything}))
             for node in group:
@@ -264,5 +312,6 @@ class World:
                     self.trace.find(f"{len(missing)} entries never came to n{node.number}")
 
 
-def _tasks() -> int:
+def tasks() -> int:
+    """How many tasks there are."""
     return trio.lowlevel.current_statistics().tasks_living

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import setsync.store.check as check_module
+from setsync.model.refusal import Refusal
 from setsync.store import layout, sketches
 from setsync.store.check import Kind, Report, check
 from setsync.store.check.log import Sampler
-from setsync.store.contract import Origin
+from setsync.store.contract import Origin, Refuser, RefuserKind
 from setsync.store.environment import Transaction
 from setsync.store.lmdb_store import Store
 from tests.helpers import entries, withheld
@@ -33,7 +34,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             for name, count in COUNTS.items():
                 half = entries(count, name)[: count // 2]
                 opened.add_many(half, [(0, Origin(count, bytes(32)))])
-                opened.add_many(entries(count, name), [(0, Origin(count))])
+                opened.add_many(
+                    [*entries(count, name)[:-1], withheld(entries(count, name)[-1])],
+                    [(0, Origin(count))],
+                )
+            opened.note_refused(
+                Refuser(RefuserKind.OURS), "notes", [(bytes(32), Refusal.AUTHOR_BLOCKED)], 5
+            )
             yield opened
 
 
@@ -95,7 +102,13 @@ def test_withheld_payloads_gaps_and_small_leaves_are_no_damage(tmp_path: Path) -
         assert check(small).findings == []
 
 
-@pytest.mark.parametrize("table", layout.TABLES, ids=bytes.decode)
+# What these say is nowhere else; whether it can be read is all that a check can tell.
+NOTES = (layout.BRINGERS, layout.REFUSED)
+
+
+@pytest.mark.parametrize(
+    "table", [table for table in layout.TABLES if table not in NOTES], ids=bytes.decode
+)
 def test_a_changed_byte_is_found_whatever_value_it_is_in(store: Store, table: bytes) -> None:
     """100 of 100 and more: sixteen in every table, any byte, any bit."""
     chance = random.Random(table)
@@ -120,12 +133,44 @@ def test_a_changed_byte_is_found_whatever_value_it_is_in(store: Store, table: by
         layout.NAMES,
         layout.OPENERS,
         layout.RECENT,
+        layout.AUTHORS,
+        layout.WITHHELD,
     ],
     ids=bytes.decode,
 )
 def test_a_missing_row_is_found(store: Store, table: bytes) -> None:
     for key, _ in rows(store, table)[:3]:
         assert checked_with(store, table, key, None).damage
+
+
+@pytest.mark.parametrize("table", NOTES, ids=bytes.decode)
+def test_a_note_that_cannot_be_read_is_found(store: Store, table: bytes) -> None:
+    [(key, value)] = rows(store, table)
+    for wrong in (value[:-1], value + b"\0"):
+        assert kinds(checked_with(store, table, key, wrong)) == {Kind.TABLES}
+
+
+def test_a_refusal_by_nobody_or_for_no_reason_is_found(store: Store) -> None:
+    [(key, value)] = rows(store, layout.REFUSED)
+    for wrong_key, wrong in ((b"\3" + key[1:], value), (key[:-1], value), (key, value[:-1] + b"c")):
+        assert kinds(checked_with(store, layout.REFUSED, wrong_key, wrong)) == {Kind.TABLES}
+
+
+def test_usage_and_withheld_rows_of_nobody_are_found(store: Store) -> None:
+    stray = layout.pack_usage(layout.ONE_ENTRY + 5)
+    assert kinds(checked_with(store, layout.AUTHORS, bytes(32), stray)) == {Kind.COUNTER}
+    assert kinds(checked_with(store, layout.AUTHORS, bytes(32), stray[1:])) == {Kind.TABLES}
+    for arrival in (1, 10_000):
+        row = layout.arrival_key(arrival), layout.pack_size(9)
+        assert kinds(checked_with(store, layout.WITHHELD, *row)) == {Kind.TABLES}
+
+
+def test_a_dropped_payload_is_no_damage_and_one_that_only_looks_dropped_is(store: Store) -> None:
+    key, value = rows(store, layout.LOG)[3]
+    record = layout.unpack_log(value)
+    id_ = record.short_id + bytes(24)
+    dropped = layout.pack_log(record.collection, id_, record.header, None, dropped=True)
+    assert kinds(checked_with(store, layout.LOG, key, dropped)) == {Kind.COUNTER}
 
 
 def test_a_member_without_its_entry_is_named(store: Store) -> None:

@@ -12,9 +12,10 @@ import pytest
 from blake3 import blake3
 
 from setsync.errors import DamagedStoreError
+from setsync.model.refusal import Refusal
 from setsync.reconcile.digest import Summary, leaf_digest
 from setsync.store import layout
-from setsync.store.contract import Origin
+from setsync.store.contract import Origin, Refuser, RefuserKind
 from setsync.store.lmdb_store import Store
 from tests.helpers import entries, keys, withheld
 
@@ -118,14 +119,69 @@ def test_origins_tell_from_which_arrival_to_which_who_brought_them_and_when(
     assert value == told + blake3(key + told).digest()[:4]
 
 
-def test_state_has_the_format_and_two_counters(
+def test_state_has_the_format_two_counters_and_that_usage_was_counted(
     tables: dict[str, list[tuple[bytes, bytes]]],
 ) -> None:
     assert tables["state"] == [
         (b"entries", (7).to_bytes(8, "big")),
         (b"format", (1).to_bytes(4, "big")),
         (b"last_arrival", (8).to_bytes(8, "big")),
+        (b"usage", b"\x01"),
     ]
+
+
+def test_authors_have_entries_and_bytes(tables: dict[str, list[tuple[bytes, bytes]]]) -> None:
+    size = sum(entry.size for entry in (*entries(5), *entries(2, "other")))
+    size -= len(entries(2, "other")[0].payload or b"")
+    expected = (7).to_bytes(8, "big") + size.to_bytes(8, "big")
+    assert tables["authors"] == [(keys(1)[0].public, expected)]
+
+
+def test_bringers_have_the_day_entries_and_bytes_of_what_was_new(
+    tables: dict[str, list[tuple[bytes, bytes]]],
+) -> None:
+    [(peer, value)] = tables["bringers"]
+    size = entries(5)[4].size + entries(2, "other")[1].size
+    assert peer == bytes(32)
+    assert value == bytes(4) + (2).to_bytes(8, "big") + size.to_bytes(8, "big")
+
+
+def test_withheld_has_the_size_that_the_header_says(
+    tables: dict[str, list[tuple[bytes, bytes]]],
+) -> None:
+    size = len(entries(2, "other")[0].payload or b"")
+    assert tables["withheld"] == [((4).to_bytes(8, "big"), size.to_bytes(8, "big"))]
+
+
+def test_refused_has_who_where_and_what_then_when_and_why(tmp_path: Path) -> None:
+    peer, id_ = bytes(range(32)), b"i" * 32
+    with Store.open(tmp_path) as store:
+        noted = [(id_, Refusal.PEER_QUOTA)]
+        store.note_refused(Refuser(RefuserKind.THEIRS, peer), "notes", noted, 7)
+        env = store.environment
+        with env.read() as transaction, transaction.cursor(db=env.table(b"refused")) as cursor:
+            [(key, value)] = list(cursor.iternext())
+    assert key == b"\2" + peer + blake3(b"notes").digest()[:8] + id_
+    assert value == (7).to_bytes(8, "big") + b"\4"
+
+
+def test_days_are_utc_and_the_last_one_never_ends() -> None:
+    assert [layout.day_of(at) for at in (0, 86_399_999, 86_400_000)] == [0, 0, 1]
+    assert layout.day_of(2**64 - 1) == 2**32 - 1
+
+
+def test_a_dropped_payload_is_state_2_with_nothing_behind_the_header() -> None:
+    value = layout.pack_log(9, b"i" * 32, b"header", None, dropped=True)
+    assert value == b"\1\2" + (9).to_bytes(4, "big") + b"i" * 8 + (6).to_bytes(4, "big") + b"header"
+    expected = layout.LogRecord(9, b"i" * 8, b"header", None, dropped=True)
+    assert layout.unpack_log(value) == expected
+
+
+def test_rows_of_another_length_are_damage() -> None:
+    for unpack in (layout.unpack_usage, layout.unpack_brought, layout.unpack_size):
+        for length in (0, 7, 15, 19, 21):
+            with pytest.raises(DamagedStoreError):
+                unpack(bytes(length))
 
 
 def test_keys_of_nodes() -> None:
@@ -147,9 +203,12 @@ def test_a_log_record_reads_back_and_every_cut_or_foreign_byte_in_its_head_is_da
     for cut in range(18 + 6):
         with pytest.raises(DamagedStoreError):
             layout.unpack_log(value[:cut])
-    for at, wrong in ((0, 0), (0, 2), (1, 2), (1, 255), (14, 1)):
+    for at, wrong in ((0, 0), (0, 2), (1, 3), (1, 255), (14, 1)):
         with pytest.raises(DamagedStoreError):
             layout.unpack_log(value[:at] + bytes([wrong]) + value[at + 1 :])
+    for state in (1, 2) if payload else ():
+        with pytest.raises(DamagedStoreError):
+            layout.unpack_log(value[:1] + bytes([state]) + value[2:])
     if payload is None:
         with pytest.raises(DamagedStoreError):
             layout.unpack_log(value + b"x")

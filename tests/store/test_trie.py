@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from setsync.reconcile.digest import EMPTY, Summary, summarise
 from setsync.store import layout
 from setsync.store.environment import Environment, Transaction
-from setsync.store.lmdb_store import LmdbNodes
+from setsync.store.nodes import LmdbNodes
 from setsync.store.trie import MissingNodeError, Nodes, TrieView, find_arrival
 from tests.helpers import id_sets, some_bytes
 from tests.store.laws import check_laws

@@ -10,7 +10,18 @@ from setsync import limits
 from setsync.wire import messages as m
 
 SAMPLES: list[m.Message] = [
-    m.Hello((1, 300), b"a" * 32, b"b" * 32, ("**", "né/*"), m.PULL, 1_048_576, ("x",)),
+    m.Hello(
+        (1, 300),
+        b"a" * 32,
+        b"b" * 32,
+        ("**", "né/*"),
+        m.PULL,
+        1_048_576,
+        ("x",),
+        ("a/**",),
+        ("a/b",),
+        b"oo",
+    ),
     m.AbortMessage(3, "Später."),
     m.Catalog(b"c" * 16),
     m.Same(),
@@ -34,6 +45,8 @@ SAMPLES: list[m.Message] = [
     m.Many(4_097),
     m.AskNames(((0, b"\x00", 100, 1, b"m" * 8),)),
     m.Packed(13, 300, b"nnn"),
+    m.Refused((("notes", 3, b"p" * 64),)),
+    m.WantPayloads((("notes", b"q" * 16),)),
 ]
 
 
@@ -74,6 +87,9 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
         _uint(2),
         _uint(limits.MAX_PAYLOAD),
         _tuples(_text(32)),
+        _tuples(_text(limits.MAX_PATTERN)),
+        _tuples(_text(limits.MAX_PATTERN)),
+        _blob(0, limits.MAX_INVITE),
     ),
     st.builds(m.AbortMessage, _uint(255), _text(limits.MAX_SENTENCE)),
     st.builds(m.Catalog, _blob(16, 16)),
@@ -105,4 +121,6 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Many, _uint(2**32 - 1)),
     st.builds(m.AskNames, _wants),
     st.builds(m.Packed, _uint(255), _uint(limits.MAX_FRAME, 1), _blob()),
+    st.builds(m.Refused, _tuples(st.tuples(_text(255), _uint(255), _blob(32)))),
+    st.builds(m.WantPayloads, _tuples(st.tuples(_text(255), _blob(8)))),
 )

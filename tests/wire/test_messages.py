@@ -31,14 +31,17 @@ def _split(frame: bytes) -> tuple[int, bytes]:
 A32, B32 = "61" * 32, "62" * 32
 GOLDEN: dict[str, str] = {
     # length | type | array of n | the fields, one a line
-    "Hello": "0000005e 01 97"
+    "Hello": "0000006d 01 9a"
     " 92 01 cd012c"  # versions 1 and 300
     f" c420 {A32}"  # node
     f" c420 {B32}"  # nonce
     " 92 a2 2a2a a5 6ec3a92f2a"  # interests ** and né/*
     " 02"  # pull
     " ce00100000"  # 1 MiB
-    " 91 a1 78",  # features
+    " 91 a1 78"  # features
+    " 91 a4 612f2a2a"  # shares a/**
+    " 91 a3 612f62"  # without a/b
+    " c402 6f6f",  # invite
     "AbortMessage": "0000000c 02 92 03 a8 5370c3a47465722e",
     "Catalog": "00000014 03 91 c410 " + "63" * 16,
     "Same": "00000002 04 90",
@@ -71,6 +74,8 @@ GOLDEN: dict[str, str] = {
     "Many": "00000005 14 91 cd1001",
     "AskNames": "00000014 15 91 91 95 00 c401 00 64 01 c408 " + "6d" * 8,
     "Packed": "0000000b 16 93 0d cd012c c403 6e6e6e",
+    "Refused": "0000004d 19 91 91 93 a5 6e6f746573 03 c440 " + "70" * 64,
+    "WantPayloads": "0000001c 1a 91 91 92 a5 6e6f746573 c410 " + "71" * 16,
 }
 
 
@@ -209,6 +214,13 @@ OVER = [
     m.Hello((1,), b"a" * 32, b"b" * 32, ("é" * 256,), 0, 0, ()),
     m.Hello((1,) * 17, b"a" * 32, b"b" * 32, (), 0, 0, ()),
     m.Hello((65_536,), b"a" * 32, b"b" * 32, (), 0, 0, ()),
+    m.Hello((1,), b"a" * 32, b"b" * 32, (), 0, 0, (), ("a",) * (limits.MAX_PATTERNS + 1)),
+    m.Hello((1,), b"a" * 32, b"b" * 32, (), 0, 0, (), (), ("a",) * (limits.MAX_PATTERNS + 1)),
+    m.Hello((1,), b"a" * 32, b"b" * 32, (), 0, 0, (), (), (), bytes(limits.MAX_INVITE + 1)),
+    m.Refused((("a", 256, bytes(32)),)),
+    m.Refused((("a", 1, bytes(31)),)),
+    m.WantPayloads((("a", bytes(7)),)),
+    m.WantPayloads((("a", bytes(8 * limits.MAX_WANTED_PAYLOADS + 1)),)),
     m.AbortMessage(256, ""),
     m.AbortMessage(1, "é" * 251),
     m.Catalog(b"c" * 17),

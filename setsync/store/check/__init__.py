@@ -14,6 +14,8 @@ What is checked, and in which moment of the store:
   this snapshot is held longer than others;
 - **kept** (one snapshot): the sketches of large collections, each with what arrived since
   its checkpoint, against its ids encoded afresh;
+- **usage** (one snapshot, about 6 s a million entries): what each author keeps, and which
+  payloads are withheld, from the log; that notes of peers and of refusals can be read;
 - **indexes** (one snapshot each): what guests' formats keep beside the set, by their own
   rules, against the entries of the log.
 
@@ -21,7 +23,8 @@ Each logged entry was found among the members, each member has one arrival numbe
 there are as many of the one as of the other (up to the arrival at which the check began):
 so each member has its entry too. When the numbers differ, the members are looked up.
 
-Memory is bounded by the number of collections and by one batch of entries. With a sample,
+Memory is bounded by the number of collections and of authors, by withheld payloads and by one
+batch of entries. With a sample,
 only so many entries, chosen at random, have signature and payload checked; all else is
 checked wholly.
 """
@@ -37,6 +40,7 @@ from setsync.store.check.report import MAX_FINDINGS, Finding, Kind, OnSteps, Rep
 from setsync.store.check.signatures import Verifier
 from setsync.store.check.tables import check_openers, check_tables, read_tables
 from setsync.store.check.tries import check_trie, name_members_without_entry
+from setsync.store.check.usage import check_usage
 from setsync.store.lmdb_store import Store
 
 __all__ = ["MAX_FINDINGS", "Finding", "Kind", "OnSteps", "Report", "check"]
@@ -74,5 +78,6 @@ def check(
         if walk.members_until != log.logged[number]:
             name_members_without_entry(store, number, name, tables.upto, report)
     check_kept(store, report)
+    check_usage(store, report)
     check_indexes(store, report)
     return report

@@ -11,7 +11,8 @@ from setsync.reconcile.sketch import Symbols
 from setsync.store import layout
 from setsync.store.check.report import Kind, Report
 from setsync.store.environment import Environment, Transaction
-from setsync.store.lmdb_store import LmdbNodes, Store
+from setsync.store.lmdb_store import Store
+from setsync.store.nodes import LmdbNodes
 from setsync.store.sketches import unpack_symbols
 from setsync.store.trie import TrieView
 

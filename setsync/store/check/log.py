@@ -14,7 +14,8 @@ from setsync.store.check.report import Kind, OnSteps, Report
 from setsync.store.check.signatures import Claim, Verifier
 from setsync.store.check.tables import Tables
 from setsync.store.environment import Transaction
-from setsync.store.lmdb_store import LmdbNodes, Store
+from setsync.store.lmdb_store import Store
+from setsync.store.nodes import LmdbNodes
 from setsync.store.trie import find_arrival
 
 # Entries and bytes read in one snapshot.

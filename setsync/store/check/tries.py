@@ -23,7 +23,8 @@ from setsync.reconcile.digest import (
 from setsync.store import layout
 from setsync.store.check.report import Kind, Report
 from setsync.store.environment import Table, Transaction
-from setsync.store.lmdb_store import LmdbNodes, Store
+from setsync.store.lmdb_store import Store
+from setsync.store.nodes import LmdbNodes
 from setsync.store.trie import MEMBER_BYTES, split_leaf
 
 _INNER_BYTES = FANOUT * CHILD_BYTES

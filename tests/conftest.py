@@ -1,0 +1,82 @@
+"""At the end of a run, no secret made in it was said anywhere: see `tests/secrets.py`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from setsync.model.keys import SecretKey
+from setsync.node import invites
+from setsync.wire import messages as m
+from tests.secrets import WATCH
+
+
+class _Listener(logging.Handler):
+    """Hears every record of every logger."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        WATCH.hear(f"log of {record.name}", record.getMessage().encode("utf-8", "replace"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note every seed as its key is made, and every sentence that goes to a peer."""
+    logging.getLogger().addHandler(_Listener())
+    _note_result(SecretKey, "__init__", lambda key: WATCH.add(key.seed))
+    _note_result(m.AbortMessage, "__init__", _hear_abort)
+    digest_of = invites.digest_of
+
+    def noted(code: bytes) -> bytes:
+        WATCH.add(code)
+        return digest_of(code)
+
+    invites.digest_of = noted  # every code is looked up, and stored, by its digest
+
+
+def _hear_abort(message: m.AbortMessage) -> None:
+    WATCH.hear("ABORT to a peer", message.sentence.encode("utf-8", "replace"))
+
+
+def _note_result(owner: type, name: str, note: Any) -> None:
+    made = getattr(owner, name)
+
+    def noted(self: Any, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
+        note(self)
+
+    setattr(owner, name, noted)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test that passed wrote to standard output and error."""
+    report = yield
+    if report.passed:
+        for title, text in report.sections:
+            WATCH.hear(f"{item.nodeid}, {title}", text.encode("utf-8", "replace"))
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail the run if anything was said that must not be."""
+    leaks = WATCH.leaks()
+    if leaks:
+        session.exitstatus = max(int(exitstatus), int(pytest.ExitCode.TESTS_FAILED))
+        session.config.stash[_LEAKS] = leaks
+
+
+_LEAKS = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where."""
+    leaks = terminalreporter.config.stash.get(_LEAKS, [])
+    if leaks:
+        terminalreporter.section("secrets were said", sep="=", red=True)
+        for leak in leaks:
+            terminalreporter.line(leak)
