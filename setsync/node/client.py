@@ -288,13 +288,13 @@ class _Initiating:
             now.names.append(name)
         return now
 
-    def _new_initiator(self, key: bytes, turn: int) -> Initiator:
+    def _new_initiator(self, key: bytes, turn: int, *, certain: bool = False) -> Initiator:
         """Short labels and sketches first; at last whole ids."""
         width = SHORT if turn < limits.MAX_PASSES - 1 else FULL
         # Such sessions end with sets that differ, so that the digests of the end cannot tell
         # whether a list overlooked something.
         one_way = self._options.direction != m.BOTH
-        certain = self._options.dry_run or one_way or self._some_refused
+        certain = certain or self._options.dry_run or one_way or self._some_refused
         return Initiator(
             key,
             width,
@@ -307,7 +307,8 @@ class _Initiating:
         """Find which collections differ, as a set of hashes, and ask for theirs; ours of them."""
         places: dict[bytes, int] = await self._local.offload(catalogue.hashes, key)
         views = {0: ListView(list(places))}
-        initiator = self._new_initiator(key, 0)
+        # A false match would send a whole collection for nothing.
+        initiator = self._new_initiator(key, 0, certain=True)
         initiator.open(0, theirs)
 
         def step(answers: Sequence[Answer] | None) -> list[Question]:
@@ -570,7 +571,10 @@ class _Initiating:
         now = await self._local.offload(count_missing, self._local)
         note_answer(self._local, peer, asked, helped=now < before)
         self._report.payloads_received += came
+        compared = self._compared
         await self._is_equal()
+        # These digests decide nothing, so what has arrived since the last pass is news yet.
+        self._compared = compared
 
     async def _want(self, wanted: Sequence[Wanted], incoming: Incoming) -> None:
         """Ask for what we lack, never much more than what is being served: a want that has to

@@ -387,8 +387,10 @@ class _Responding:
         if direction != m.PULL and may_have_some(self._local, peer):
             mine = await self._local.offload(ask_for_payloads, self._local, is_mutual)
         await self._connection.send(mine)
-        before = await self._local.offload(count_missing, self._local)
+        before, compared = await self._local.offload(count_missing, self._local), self._compared
         await self._move(bool(mine.items), lambda: self._send_all(takes))
+        # The digests at its end decide nothing, so what has arrived meanwhile is news yet.
+        self._compared = compared
         now = await self._local.offload(count_missing, self._local)
         note_answer(self._local, peer, mine, helped=now < before)
 

@@ -20,5 +20,7 @@ MENDED: dict[tuple[str, int], str] = {
     ("live-policies", 166): "what was refused counted as sent: the simulator's own mistake",
     ("live-policies", 207): "refused with its payload, offered without: the simulator's mistake",
     ("live-policies", 216): "a clock jumped and what was refused came again: the tap's mistake",
+    ("live", 1034): "a short label of a collection lied, and all of it was sent for nothing",
+    ("live-policies", 1066): "what came while payloads were exchanged was never told",
     ("live", 2): "the secure channel: dead lines beside new ones, and no checksums in the trace",
 }
