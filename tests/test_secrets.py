@@ -51,7 +51,7 @@ import logging
 from setsync.model.keys import SecretKey
 
 def test_leak(caplog):
-    key = SecretKey(bytes(range(100, 132)))
+    key = SecretKey(bytes(range(100, 131)) + b"!")
     {leak}
 """
 
