@@ -28,6 +28,7 @@ from setsync.errors import NoSuchEntryError
 from setsync.limits import MAX_COLLECTIONS
 from setsync.model.collection import Pattern
 from setsync.node.progress import OnProgress, Progress
+from setsync.node.room import check_own_room
 from setsync.store.contract import StoredEntry
 from setsync.store.exchange import (
     Choice,
@@ -197,6 +198,7 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
     """
     limit = read_settings().max_payload
     with opened(data) as (_, store), showing(progress) as on_progress:
+        check_own_room(store.path)
         heard = _commits(on_progress, file)
         done = import_entries(store, read_export(file), limit, heard, from_here())
     if as_json:

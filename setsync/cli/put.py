@@ -24,6 +24,7 @@ from setsync.errors import PayloadTooLargeError
 from setsync.limits import COMMIT_ENTRIES, KIB, MIB
 from setsync.model.entry import Entry, make_entry
 from setsync.node.progress import OnProgress, Progress
+from setsync.node.room import check_own_room
 from setsync.store.contract import Added
 from setsync.store.lmdb_store import Store
 
@@ -115,6 +116,7 @@ def _committed(
     """The entries in batches, each yielded when it is durable."""
     done = 0
     for batch in _batches(entries):
+        check_own_room(store.path)
         added = store.add_many(batch, [(0, from_here())])
         done += len(batch)
         on_progress(Progress("filling", done, None, "entries", batch[0].collection))

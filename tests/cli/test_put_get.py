@@ -11,6 +11,7 @@ from blake3 import blake3
 from setsync.cli import put as put_module
 from setsync.model.entry import make_entry
 from setsync.model.keys import read_key_file
+from setsync.node import room
 from tests.cli.running import Shell
 
 LIMIT = {"SETSYNC_MAX_PAYLOAD": "10"}
@@ -105,6 +106,16 @@ class TestRefusals:
             name="payload_too_large",
         )
         assert "Line 10" in complaint
+
+    def test_the_last_of_a_disk_is_left_to_its_owner(
+        self, node: Shell, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(room, "OWN_RESERVE", 1 << 60)
+        monkeypatch.setattr(room, "DISK_SHARE", 1.0)
+        complaint = self.refused(node, "put", "notes", stdin=b"x", code=5, name="no_room")
+        assert "Nothing is written: the disk with" in complaint
+        monkeypatch.undo()
+        node.put("notes", b"x")
 
     @pytest.mark.parametrize(
         "name", ["", "a//b", "/a", "a*", "x\n", "x" * 256, "é" * 128, "\udc80"]
