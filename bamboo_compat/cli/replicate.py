@@ -21,6 +21,7 @@ from setsync.errors import SetsyncError
 from setsync.node.address import split_address
 from setsync.node.local import Offload, T, in_thread, now
 from setsync.node.node import connect
+from setsync.node.policy import Policy
 from setsync.node.progress import OnProgress, Progress
 from setsync.store.contract import EntryStore
 
@@ -69,8 +70,8 @@ def replicate_command(
     """
     host, port = split_address(address)
     tally = Tally()
-    with common.opened(data) as (_, store), showing(progress) as on_progress:
-        source = _source(store, profile, schemas)
+    with common.opened(data) as (directory, store), showing(progress) as on_progress:
+        source = _source(store, profile, schemas, directory.policy.read())
 
         async def main() -> Report:
             on_progress(Progress("connecting", 0, None, "entries"))
@@ -99,13 +100,17 @@ def replicate_command(
     return REFUSED if report.refusals else 0
 
 
-def _source(store: EntryStore, profile: str, schemas: tuple[str, ...]) -> IndexSource:
+def _source(
+    store: EntryStore, profile: str, schemas: tuple[str, ...], policy: Policy
+) -> IndexSource:
     return IndexSource(
         store,
         PROFILES[profile],
         max_payload=common.settings().max_payload,
         origin=common.from_here(),
         only=schemas,
+        wants=policy.wants,
+        speaks_of=lambda name: not policy.blocks(name),
     )
 
 

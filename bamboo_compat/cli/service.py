@@ -151,7 +151,11 @@ class _Sessions:
         from bamboo_compat.replication.table import Role
         from setsync.store.contract import Origin
 
-        began = self._local.clock()
+        began, policy = self._local.clock(), self._local.policy()
+
+        def speaks_of(name: str) -> bool:
+            return self._local.wants(name) and not policy.blocks(name)
+
         make = partial(
             IndexSource,
             self._local.store,
@@ -159,7 +163,8 @@ class _Sessions:
             max_payload=self._local.max_payload,
             origin=Origin(began),
             only=self._schemas,
-            wants=self._local.wants,
+            wants=lambda author, name: speaks_of(name) and policy.wants(author, name),
+            speaks_of=speaks_of,
         )
         await replicate(
             stream,

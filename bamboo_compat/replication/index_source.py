@@ -24,7 +24,7 @@ from bamboo_compat.replication.source import (
     Schemas,
     Stored,
 )
-from bamboo_compat.replication.taking import Taking
+from bamboo_compat.replication.taking import Taking, Wants
 from bamboo_compat.set import layout
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
@@ -45,7 +45,8 @@ class IndexSource:
 
     `only`: the schemas to replicate, whether or not something of them is here; if it is
     empty all that are here, and those that every server of the profile knows. `wants` says
-    whether this node wants a collection. `origin` is noted of what is taken.
+    whether this node wants an author's entries in a collection, `speaks_of` whether it names one
+    at all. `origin` is noted of what is taken.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class IndexSource:
         max_payload: int,
         origin: Origin,
         only: Collection[str] = (),
-        wants: Callable[[str], bool] = lambda name: True,
+        wants: Wants = lambda author, name: True,
+        speaks_of: Callable[[str], bool] = lambda name: True,
     ) -> None:
         self._store = store
         self._profile = profile
@@ -64,6 +66,7 @@ class IndexSource:
         self._origin = origin
         self._only = only
         self._wants = wants
+        self._speaks_of = speaks_of
         # The logs of the schemas that were asked for last, as keys in order.
         self._listed: tuple[frozenset[str], list[bytes]] = (frozenset(), [])
         store.open_index(_INDEX)
@@ -105,7 +108,7 @@ class IndexSource:
         if len(names) > 1:
             here = [place for place in names if snapshot.view(names[place]) is not None]
             names = {place: names[place] for place in here or [False]}
-        return [place for place, name in names.items() if self._wants(name)]
+        return [place for place, name in names.items() if self._speaks_of(name)]
 
     # --- heights --------------------------------------------------------------------------
 

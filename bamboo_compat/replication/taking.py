@@ -73,6 +73,10 @@ class _Log:
         return node is not None and (node.log, node.seq_num) == (self.row.number, seq_num)
 
 
+Wants = Callable[[bytes, str], bool]
+"""Whether a node wants an author's entries in a collection."""
+
+
 class Taking:
     """One batch. `entries` are to be stored once all are judged, in their order."""
 
@@ -82,7 +86,7 @@ class Taking:
         profile: Profile,
         asked: frozenset[str],
         max_payload: int,
-        wants: Callable[[str], bool],
+        wants: Wants,
     ) -> None:
         self.entries: list[Entry] = []
         self._reader = reader
@@ -112,7 +116,7 @@ class Taking:
                 if is_system(collection):
                     return _refused(TOO_LARGE)
                 payload = None
-        if not self._wants(collection):
+        if not self._wants(member.author, collection):
             return _refused(NOT_WANTED)
         return self._take(member, log, UnverifiedEntry(collection, one.entry, payload))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from setsync import limits
 from setsync.errors import NoSuchRuleError, PolicyFileError
-from setsync.model.collection import EVERYTHING, ONE_SEGMENT, SYSTEM, Pattern
+from setsync.model.collection import EVERYTHING, ONE_SEGMENT, SYSTEM, Pattern, match_any
 from setsync.model.refusal import Refusal
 from setsync.node.groups import EVERYBODY, LISTED, group_names
 from setsync.node.lockedfile import Draft, Format, LockedFile
@@ -76,6 +76,14 @@ class Policy:
             return Refusal.AUTHOR_BLOCKED
         authors = self._may_write(collection)
         return Refusal.NOT_A_WRITER if authors is not None and author not in authors else None
+
+    def blocks(self, collection: str) -> bool:
+        """Whether a collection is not spoken of, with anybody."""
+        return match_any(self.blocked_collections, collection)
+
+    def wants(self, author: bytes, collection: str) -> bool:
+        """Whether an author's entries in a collection are taken, quotas aside."""
+        return not self.blocks(collection) and self.refuses(author, collection) is None
 
     def _may_write(self, collection: str) -> frozenset[bytes] | None:
         """The authors who may write in a collection; None: everybody."""

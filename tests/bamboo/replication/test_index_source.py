@@ -29,7 +29,7 @@ from bamboo_compat.replication.source import (
     Source,
     Stored,
 )
-from bamboo_compat.replication.taking import NOT_KNOWN, NOT_WANTED, TOO_LARGE
+from bamboo_compat.replication.taking import NOT_KNOWN, NOT_WANTED, TOO_LARGE, Wants
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.ingest import ingest
 from bamboo_compat.set.reading import Reader
@@ -74,12 +74,19 @@ def source(
     *,
     only: Sequence[str] = sorted(ALL),
     max_payload: int = DEFAULT_MAX_PAYLOAD,
-    wants: Callable[[str], bool] = lambda name: True,
+    wants: Wants = lambda author, name: True,
+    speaks_of: Callable[[str], bool] = lambda name: True,
 ) -> IndexSource:
     """A store with these entries, put there as files put them."""
     fill(store, found, profile)
     return IndexSource(
-        store, profile, max_payload=max_payload, origin=ORIGIN, only=only, wants=wants
+        store,
+        profile,
+        max_payload=max_payload,
+        origin=ORIGIN,
+        only=only,
+        wants=wants,
+        speaks_of=speaks_of,
     )
 
 
@@ -236,10 +243,24 @@ def test_schemas_known_from_the_start_are_the_systems() -> None:
 
 def test_only_collections_that_the_node_wants_are_announced_and_taken(new_store: Made) -> None:
     venue = AQUADOGGO.collection(0, VENUE)
-    mine = source(new_store(), records([1] * 6), only=(), wants=lambda name: name == venue)
+    mine = source(
+        new_store(),
+        records([1] * 6),
+        only=(),
+        wants=lambda author, name: name == venue,
+        speaks_of=lambda name: name == venue,
+    )
     assert mine.schemas() == Schemas((), (VENUE,))
     taken = mine.take([Carried(*log(3, 1, EVENT, 1)[0])], ALL)
     assert taken == [Outcome(Fate.REFUSED, NOT_WANTED)]
+
+
+def test_an_author_who_is_not_wanted_is_refused_and_others_are_taken(new_store: Made) -> None:
+    unwanted, other = (log(number, 1, VENUE, 1)[0] for number in (3, 4))
+    author = unwanted[0][1:33]
+    mine = source(new_store(), wants=lambda who, name: who != author)
+    taken = mine.take([Carried(*unwanted), Carried(*other)], ALL)
+    assert [outcome.fate for outcome in taken] == [Fate.REFUSED, Fate.NEW]
 
 
 def test_more_logs_than_one_message_holds_are_not_listed(
