@@ -203,8 +203,6 @@ class _Initiating:
             self._report.refused_there = now.refused_there
             if not now.found and turn < limits.MAX_PASSES:
                 continue  # the catalogues differ, and nothing was found: look again, closer
-            if not now.found:
-                return False  # not even with whole ids: the other side contradicts itself
             if self._options.list_ids:
                 await self._list_ids(now)
             if self._options.dry_run or not self._relevant(now):

@@ -7,6 +7,7 @@ SEEDS: dict[int, str] = {
     2: "one direction ended: the ABORT of the side that noticed is a plain PeerError to the other",
     21: "a put was still waiting for a slow disk when the tasks were counted",
     375: "a session began at a node that was about to be down: the simulator's own mistake",
+    20044: "sets became equal between the last catalogue and its comparison: told as not in sync",
     4442: "a node died when its session was done and the last word was still on the line",
 }
 
