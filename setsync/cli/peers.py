@@ -163,7 +163,18 @@ def list_(data: Path, as_json: bool) -> None:
         common.print_columns([_STATE_TITLES, *(_state_row(*one) for one in states.items())])
 
 
-_STATE_TITLES = ("PEER", "STATE", "SINCE", "LAST OK", "SENT", "GOT", "BYTES OUT", "BYTES IN", "")
+_STATE_TITLES = (
+    "PEER",
+    "STATE",
+    "SINCE",
+    "LAST OK",
+    "LAG",
+    "SENT",
+    "GOT",
+    "BYTES OUT",
+    "BYTES IN",
+    "",
+)
 
 
 def _state_row(key: str, state: PeerState) -> tuple[str, ...]:
@@ -172,6 +183,7 @@ def _state_row(key: str, state: PeerState) -> tuple[str, ...]:
         state.phase.value,
         moment(state.since),
         moment(state.last_ok) if state.last_ok else "never",
+        "?" if state.lag is None else f"{state.lag:,}",
         f"{state.entries_sent:,}",
         f"{state.entries_received:,}",
         size(state.bytes_sent),

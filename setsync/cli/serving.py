@@ -125,7 +125,7 @@ class Serving:
 
     def _beside(self, store: Store) -> list[Callable[[Local], Awaitable[None]]]:
         work: list[Callable[[Local], Awaitable[None]]] = [
-            lambda local: self._states.run(local.offload),
+            lambda local: self._states.run(local),
             lambda _: watch_snapshots(store.environment, _tell_of_snapshots),
             lambda _: watch_writes(store.environment, _tell_of_write),
         ]

@@ -158,6 +158,8 @@ class _Initiating:
         self._report.before = await self._collections()
         self._report.in_sync = await self._make_equal()
         if self._report.in_sync and not self._options.dry_run:
+            if self._options.direction != m.PULL:
+                self._report.note_told(self._compared)
             await self._exchange_payloads()
         if self._options.live is not None and LIVE in self._agreement.responder.features:
             await self._stay(self._options.live)
@@ -182,6 +184,7 @@ class _Initiating:
             self._report.count_sent,
             self._report.count_received,
             self._report.count_refused,
+            self._report.note_told,
         )
         with trio.move_on_after(seconds):
             await pushing.run()

@@ -38,7 +38,11 @@ class Phase(enum.StrEnum):
 
 @dataclass(slots=True)
 class PeerState:
-    """What can be said of one peer. Times in milliseconds since 1970; 0: never."""
+    """What can be said of one peer. Times in milliseconds since 1970; 0: never.
+
+    `told` is the arrival number up to which it was sent, or has, all that is here (0: not
+    known); `lag` how many entries have arrived since, when somebody counted.
+    """
 
     address: str
     phase: Phase = Phase.CONNECTING
@@ -50,6 +54,8 @@ class PeerState:
     entries_received: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    told: int = 0
+    lag: int | None = None
 
 
 @dataclass
@@ -62,6 +68,8 @@ class Keeper:
     options: Options
     chance: random.Random = field(default_factory=random.SystemRandom)
     on_change: Callable[[PeerState], None] = lambda state: None
+    # Hears of each session that is over: its report, and why it failed, if it did.
+    on_session: Callable[[Report, str], None] = lambda report, reason: None
 
     def __post_init__(self) -> None:
         self.state = PeerState(str(self.target.address), since=self.local.clock())
@@ -70,6 +78,16 @@ class Keeper:
     def now(self) -> PeerState:
         """How it is, what the session under way has moved so far included."""
         return _added(self.state, self._report)
+
+    @property
+    def report(self) -> Report:
+        """What the session under way came to so far; an empty one between sessions."""
+        return self._report
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a session is under way that has got as far as comparing."""
+        return self._report.counters.total_received() > 0
 
     async def run(self) -> None:
         """Session after session. Raises StoreError: with a broken disk nothing helps. A store
@@ -88,6 +106,7 @@ class Keeper:
                 self.state.last_error = error.message
             self.state, self._report = _added(self.state, report), Report()
             self.state.sessions += 1
+            self.on_session(report, self.state.last_error)
             if report.in_sync or trio.current_time() - started > wait:
                 wait = limits.RETRY_SECONDS
             if self.state.last_error:
@@ -138,4 +157,5 @@ def _added(state: PeerState, report: Report) -> PeerState:
         entries_received=state.entries_received + report.entries_received,
         bytes_sent=state.bytes_sent + report.counters.total_sent(),
         bytes_received=state.bytes_received + report.counters.total_received(),
+        told=max(state.told, report.told),
     )

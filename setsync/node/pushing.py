@@ -29,7 +29,8 @@ _MOST_AT_ONCE = 1_000
 
 class Pushing:
     """One side of it. `on_sent` and `on_received` hear of entries, the latter once durable;
-    `on_refused` of those sent that the other side does not want."""
+    `on_refused` of those sent that the other side does not want; `on_told` up to which
+    arrival number all was sent."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Pushing:
         on_sent: Callable[[int], None],
         on_received: Callable[[int], None],
         on_refused: Callable[[int], None] = lambda count: None,
+        on_told: Callable[[int], None] = lambda arrival: None,
     ) -> None:
         self._connection = connection
         self._local = local
@@ -55,6 +57,7 @@ class Pushing:
         )
         self._on_sent = on_sent
         self._on_refused = on_refused
+        self._on_told = on_told
         self._sent = 0
 
     async def run(self) -> None:
@@ -102,6 +105,7 @@ class Pushing:
                 for message in messages:
                     await self._connection.send(message)
                 self._on_sent(len(some))
+            self._on_told(self._after)
             if not more:
                 await heard.wait()
 

@@ -32,6 +32,7 @@ class Report:
     refused_here: int = 0
     refused_there: int = 0
     payloads_received: int = 0
+    told: int = 0
     counters: Counters = field(default_factory=Counters)
     entries_sent: int = 0
     entries_received: int = 0
@@ -48,6 +49,10 @@ class Report:
     def count_received(self, count: int) -> None:
         """So many more entries came in and are durable."""
         self.entries_received += count
+
+    def note_told(self, arrival: int) -> None:
+        """The other side was sent, or has, all that had come here up to this arrival number."""
+        self.told = arrival
 
     def count_refused(self, count: int) -> None:
         """So many of those that went out are not wanted there."""

@@ -57,11 +57,16 @@ class Served:
     entries_sent: int = 0
     entries_received: int = 0
     new_entries: int = 0
+    told: int = 0
     counters: Counters = field(default_factory=Counters)
 
     def count_sent(self, count: int) -> None:
         """So many more entries went out."""
         self.entries_sent += count
+
+    def note_told(self, arrival: int) -> None:
+        """The peer was sent, or has, all that had come here up to this arrival number."""
+        self.told = arrival
 
     def count_received(self, count: int) -> None:
         """So many more entries came in and are durable."""
@@ -201,6 +206,7 @@ class _Responding:
             self._compared,
             self._served.count_sent,
             self._served.count_received,
+            on_told=self._served.note_told,
         )
         self._compares_until = math.inf
         await pushing.run()
@@ -251,6 +257,7 @@ class _Responding:
         catalogue: Catalogue = await self._local.offload(self._read_catalogue)
         self._sent_entries = 0
         if catalogue.digest(self._key)[:16] == message.digest:
+            self._served.note_told(self._compared)
             await self._connection.send(m.Same())
             return
         if len(catalogue.collections) > limits.LISTED_COLLECTIONS:
@@ -441,7 +448,10 @@ class _Responding:
                         raise PeerError("The session was closed before its entries were here.")
                     await incoming.finish()
                     catalogue: Catalogue = await self._local.offload(self._read_catalogue)
-                    await self._connection.send(m.Closed(catalogue.digest(self._key)))
+                    digest = catalogue.digest(self._key)
+                    if digest == message.digest:
+                        self._served.note_told(self._compared)
+                    await self._connection.send(m.Closed(digest))
                     return
                 case _:
                     raise _unexpected(message)

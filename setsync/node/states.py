@@ -7,16 +7,18 @@ serves. It is for people: nothing is decided by it, and nothing is lost with it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from setsync.limits import MAX_PEERS, MAX_PEERS_FILE, NOTICE_SECONDS
+from setsync.node.arrivals import last_arrival
 from setsync.node.live import Keeper, PeerState, Phase
-from setsync.node.local import Offload
+from setsync.node.local import Local
 from setsync.node.server import Served
+from setsync.store.contract import EntryStore
 
 FORMAT_VERSION = 1
 
@@ -44,20 +46,21 @@ class States:
             state.last_error = served.reason
         else:
             state.last_ok, state.last_error = now, ""
+        state.told = max(state.told, served.told)
 
-    async def run(self, offload: Offload) -> None:
+    async def run(self, local: Local) -> None:
         """Write now and then, until cancelled; and once more then."""
         try:
             while True:
-                await offload(self.write)
+                await local.offload(self.write, local.store)
                 await trio.sleep(4 * NOTICE_SECONDS)
         finally:
-            self.write()
+            self.write(local.store)
 
-    def write(self) -> None:
+    def write(self, store: EntryStore) -> None:
         """Put what has changed into the file. A full disk must not end the node for this."""
         draft = self.path.with_name(self.path.name + ".new")
-        told = {"setsync_peer_states": FORMAT_VERSION, "peers": self.as_json()}
+        told = {"setsync_peer_states": FORMAT_VERSION, "peers": self.as_json(last_arrival(store))}
         content = json.dumps(told).encode("ascii") + b"\n"
         if content == self._written:
             return
@@ -69,10 +72,13 @@ class States:
         except OSError:
             return
 
-    def as_json(self) -> dict[str, dict[str, Any]]:
-        """Every peer's state as plain values."""
+    def as_json(self, last: int) -> dict[str, dict[str, Any]]:
+        """Every peer's state as plain values; `last` is the last arrival here."""
         dialled = {key: keeper.now() for key, keeper in self.keepers.items()}
-        return {key: asdict(state) for key, state in {**self.peers, **dialled}.items()}
+        return {
+            key: asdict(replace(state, lag=max(0, last - state.told) if state.told else None))
+            for key, state in {**self.peers, **dialled}.items()
+        }
 
 
 def read_states(path: Path) -> dict[str, PeerState]:

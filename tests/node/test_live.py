@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ import trio.testing
 from setsync import limits
 from setsync.errors import SetsyncError
 from setsync.model.entry import Entry, UnverifiedEntry
+from setsync.node.arrivals import last_arrival
 from setsync.node.client import Options
 from setsync.node.dialling import Dialler, Target
 from setsync.node.live import Keeper, PeerState, Phase
@@ -23,6 +25,7 @@ from setsync.node.node import open_local
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
 from setsync.node.server import Served, run_responder
+from setsync.node.states import States
 from setsync.store.memory import MemoryStore
 from setsync.wire import messages as m
 from tests.helpers import entries
@@ -267,6 +270,35 @@ def test_states_are_told_as_they_change() -> None:
     simulate(main)
     assert (Phase.CATCHING_UP, "") in told
     assert (Phase.LIVE, "") in told
+
+
+def test_the_lag_of_a_peer_is_what_has_come_since_it_was_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with network(2, [(0, 1)]) as (nodes, wires, keepers):
+            states = States(tmp_path / "states", keepers={"1": keepers[0]})
+
+            def lag() -> int | None:
+                found = states.as_json(last_arrival(nodes[0].store))["1"]["lag"]
+                assert found is None or isinstance(found, int)
+                return found
+
+            assert lag() is None
+            await put(nodes[0], entries(3))
+            await trio.sleep(5)
+            assert lag() == 0
+            await put(nodes[0], entries(5)[3:])
+            await trio.sleep(1)
+            assert lag() == 0
+            wires[0].is_down = True
+            await wires[0].cut()
+            await put(nodes[0], entries(9)[5:])
+            await trio.sleep(1)
+            assert lag() == 4
+            wires[0].is_down = False
+            await trio.sleep(2 * limits.MAX_RETRY_SECONDS)
+            assert lag() == 0
+
+    simulate(main)
 
 
 def test_one_round_trip_says_whether_two_nodes_are_the_same_and_where_not() -> None:
