@@ -311,7 +311,16 @@ DISK_SHARE = 0.05
 OWN_RESERVE = 64 * MIB
 # Entries the writer puts into one transaction; past this a batch gains nothing.
 COMMIT_ENTRIES = 4_096
+# Entries and KiB of peers in one transaction, about 150 ms: what is written here waits for one.
+PEERS_COMMIT = 2_048
 # Bytes the writer lets wait before whoever brings more has to wait too.
 WRITER_INBOX_BYTES = 8 * MIB
+# Of one peer that may wait there even then, or who floods it would keep others out of it: two
+# ordinary batches, so that one is at hand while the other is written.
+WRITER_PEER_BYTES = 512 * KIB
+# Who had how much of the writer's time is told apart over about so many entries, which takes a
+# minute or two at full speed, and of so many peers: about 100 bytes each.
+TURNS_MEMORY = 1_048_576
+MAX_TURNS_REMEMBERED = 4_096
 # The server looks this often for entries that other processes put into its directory.
 NOTICE_SECONDS = 0.5

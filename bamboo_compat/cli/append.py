@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import click
 
 from bamboo_compat.cli.authors import LOG_ID
+from bamboo_compat.cli.home_common import yes_option
 from setsync.cli.common import data_option, from_here, json_option, opened, print_json, say
 from setsync.cli.common import settings as read_settings
 from setsync.errors import PayloadTooLargeError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bamboo_compat.set.reading import Reader
     from setsync.model.entry import Entry
     from setsync.model.keys import SecretKey
+    from setsync.node.config import DataDirectory
     from setsync.store.contract import EntryStore
 
 # As in `core.profiles`, which help need not wait for.
@@ -39,6 +41,7 @@ _PROFILES = ("rfc0001", "aquadoggo")
     is_flag=True,
     help="Hash by BLAKE2b. [default: as the entry before; in a new log BLAKE3]",
 )
+@yes_option
 @data_option
 @json_option
 def append(
@@ -48,31 +51,45 @@ def append(
     profile: str | None,
     end_of_log: bool,
     yamf: bool,
+    yes: bool,
     data: Path,
     as_json: bool,
 ) -> None:
     """Add what FILE holds to log LOG_ID of the author with the key in AUTHOR-KEY.
 
     The entry gets the next number and the right links, and its id is printed once it is
-    safely on the disk. Nothing is added to a log that has forked or ended, nor where
-    entries are missing that it would stand on. Use a key on one machine only: what another
-    adds to the same log is a fork.
+    safely on the disk. Nothing is added to a log that has ended, to one that has forked until
+    it is decided which branch is right, nor where entries are missing that it would stand on.
+    Use a key on one machine only: what another adds to the same log is a fork. Nothing is
+    signed away from the author's home, nor where the home or a known peer has a later entry.
 
     \b
     Examples:
       setsync key new anna.key
       echo hello | setsync bamboo append anna.key 1024 -
     """
+    from bamboo_compat.cli.home_guard import ask_others, guard
+    from bamboo_compat.core.yamf import hash_of
+    from bamboo_compat.homes.publishing import follow_decision
     from bamboo_compat.set.appending import append_lock
     from setsync.model.keys import read_key_file
 
     key = read_key_file(key_file)
     payload = _read(file, read_settings().max_payload)
-    with opened(data) as (directory, store), append_lock(directory.path):
-        plan = _plan(store, key.public, log_id, profile, yamf)
-        entry = _sign(plan, key, log_id, payload, end_of_log)
-        # Durable before the lock is let go: whoever has it next reads this entry as the head.
-        store.add_many([entry], [(0, from_here())])
+    with opened(data) as (directory, store):
+        # Before the lock: others need not wait while we wait for a network.
+        heads = ask_others(directory, store, key, log_id)
+        with append_lock(directory.path):
+            ledger = guard(directory, store, key.public, log_id, heads, yes)
+            plan = _plan(directory, store, key.public, log_id, profile, yamf)
+            follow_decision(store, ledger, plan.place)
+            entry = _sign(plan, key, log_id, payload, end_of_log)
+            # On the disk before the entry is anywhere else: whatever becomes of the store, this
+            # number is used up, and the entry is still here to be put into it.
+            hash_ = hash_of(plan.flavour, entry.header)
+            ledger.use(plan.place.seq_num, entry.header, payload, hash_)
+            # Durable before the lock is let go: whoever has it next reads this entry as the head.
+            store.add_many([entry], [(0, from_here())])
     _tell(entry, plan, as_json)
 
 
@@ -91,30 +108,31 @@ class _Plan(NamedTuple):
     flavour: Flavour
 
 
-def _plan(store: EntryStore, author: bytes, log_id: int, profile: str | None, yamf: bool) -> _Plan:
+def _plan(
+    directory: DataDirectory,
+    store: EntryStore,
+    author: bytes,
+    log_id: int,
+    profile: str | None,
+    yamf: bool,
+) -> _Plan:
+    from bamboo_compat.cli.fork_view import view_of
     from bamboo_compat.core.yamf import Flavour
-    from bamboo_compat.set.appending import next_place
-    from bamboo_compat.set.index import BambooIndex
-    from bamboo_compat.set.reading import Reader
 
-    index = BambooIndex()
-    store.open_index(index)
-    with store.snapshot() as snapshot:
-        reader = Reader(snapshot.index_tables(index))
-        place = next_place(reader, author, log_id)
-        log_profile, flavour = _manner(reader, author, log_id)
+    with view_of(directory, store) as (_, view):
+        place = view.next_place(author, log_id)
+        log_profile, flavour = _manner(view.reader, place)
     return _Plan(place, profile or log_profile, Flavour.YAMF if yamf else flavour)
 
 
-def _manner(reader: Reader, author: bytes, log_id: int) -> tuple[str, Flavour]:
-    """Profile and hash of the log's last entry, or those of a new log."""
+def _manner(reader: Reader, place: NextPlace) -> tuple[str, Flavour]:
+    """Profile and hash of the entry before, or those of a new log."""
     from bamboo_compat.core.yamf import Flavour, flavour_of
     from bamboo_compat.set.layout import Flag
 
-    log = reader.log(author, log_id)
-    if log is None:
+    head = None if place.backlink is None else reader.find(place.backlink)
+    if head is None:
         return "rfc0001", Flavour.YASMF
-    [head] = reader.at(log, log.height)
     only_aquadoggo = head.has(Flag.AQUADOGGO) and not head.has(Flag.RFC0001)
     flavour = flavour_of(reader.shelf.decoded(head).payload_hash)
     return "aquadoggo" if only_aquadoggo else "rfc0001", flavour

@@ -10,6 +10,9 @@ from setsync.cli.main import Lazy
 COMMANDS = {
     "list": Lazy("bamboo_compat.cli.fork_list:list_", "List the forks that are here."),
     "show": Lazy("bamboo_compat.cli.fork_show:show", "Show one, two branches side by side."),
+    "decide": Lazy("bamboo_compat.cli.fork_decide:decide", "Say which branch is right."),
+    "undecide": Lazy("bamboo_compat.cli.fork_decide:undecide", "Take a decision back."),
+    "policy": Lazy("bamboo_compat.cli.fork_policy:policy", "What holds while nobody decides."),
     "check": Lazy("bamboo_compat.cli.fork_check:check", "Is my log forked?"),
     "proof": Lazy("bamboo_compat.cli.fork_proof:proof", "Write the proof of a fork."),
     "check-proof": Lazy(
@@ -21,4 +24,4 @@ COMMANDS = {
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def fork() -> None:
-    """Show where authors contradict their logs."""
+    """Show where authors contradict their logs, and decide what is right."""

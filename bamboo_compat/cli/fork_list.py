@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bamboo_compat.cli.fork_columns import one_line
+from bamboo_compat.cli.fork_view import decision_json, decision_words, opened_view
 from bamboo_compat.cli.fork_words import (
     branch_words,
     fork_json,
@@ -18,9 +19,9 @@ from bamboo_compat.cli.fork_words import (
     short_id,
     where_it_parts,
 )
-from bamboo_compat.cli.reading import opened_reader
 from bamboo_compat.cli.wording import counted
 from bamboo_compat.core.report import Fork, ForkKind
+from bamboo_compat.decisions.view import View
 from bamboo_compat.set.branches import KINDS_BY_NUMBER
 from bamboo_compat.set.reading import Reader
 from setsync.cli.common import data_option, json_option, print_json
@@ -38,6 +39,7 @@ class Told:
     fork: Fork
     short_id: str
     origin: str
+    decision: list[str]
     as_json: dict[str, object]
 
 
@@ -80,9 +82,9 @@ def list_(author: str, kind: str | None, limit: int, data: Path, as_json: bool) 
       setsync fork list
       setsync fork list --author 3f9a11c0 --kind branch
     """
-    with opened_reader(data) as (_, snapshot, reader):
-        total, chosen = _choose(reader, author, kind, limit)
-        found = tell(reader, snapshot, chosen)
+    with opened_view(data) as (_, snapshot, view):
+        total, chosen = _choose(view.reader, author, kind, limit)
+        found = tell(view, snapshot, chosen)
     if as_json:
         print_json({"total": total, "forks": [one.as_json for one in found]})
     elif found:
@@ -108,14 +110,19 @@ def _choose(reader: Reader, author: str, kind: str | None, limit: int) -> tuple[
     return len(places), [place[-1] for place in heapq.nsmallest(limit, places)]
 
 
-def tell(reader: Reader, snapshot: Snapshot, ids: list[bytes]) -> list[Told]:
+def tell(view: View, snapshot: Snapshot, ids: list[bytes]) -> list[Told]:
     """Everything that is said of these forks; it does not need the snapshot any more."""
     found = []
+    reader = view.reader
     for fork in reader.forks(ids):
         arrival = found_at(reader, fork)
         origin = origin_words(snapshot.origin(arrival), arrival)
-        as_json = fork_json(reader, snapshot, fork)
-        found.append(Told(fork, short_id(reader, fork.id), origin, as_json))
+        as_json = {
+            **fork_json(reader, snapshot, fork),
+            "decision": decision_json(view, fork),
+        }
+        words = decision_words(view, fork)
+        found.append(Told(fork, short_id(reader, fork.id), origin, words, as_json))
     return found
 
 
@@ -136,6 +143,8 @@ def print_forks(found: list[Told], *, with_author: bool = True) -> None:
             more = len(fork.branches) - BRANCHES_SHOWN
             click.echo(f"{margin}    and {counted(more, 'more branch', 'more branches')}")
         click.echo(f"{margin}    seen here: {one.origin}")
+        for line in one.decision:
+            click.echo(one_line(f"{margin}    decision: {line}"))
         click.echo()
 
 

@@ -13,7 +13,8 @@ from bamboo_compat.cli.fork_columns import (
     terminal_width,
     wrapped,
 )
-from bamboo_compat.cli.fork_show import END, Page, Shown, Side
+from bamboo_compat.cli.fork_show import Page, Shown, Side
+from bamboo_compat.cli.fork_view import END
 from bamboo_compat.cli.fork_words import branch_words, where_it_parts
 from bamboo_compat.cli.payloads import told
 from bamboo_compat.cli.wording import counted, short
@@ -50,6 +51,10 @@ def _head(page: Page) -> Iterable[tuple[str, str]]:
     yield "author", fork.author.hex()
     yield "what", where_it_parts(fork, with_author=False, longest=_LONGEST_SCHEMA)
     yield "trusted", _trusted(page.sides)
+    for label, text in zip(("decision", *[""] * len(page.decision)), page.decision, strict=False):
+        yield label, text
+    for label, text in zip(("history", *[""] * len(page.history)), page.history, strict=False):
+        yield label, text
     yield "seen here", page.origin
     if page.no_proof:
         yield "proof", page.no_proof
@@ -123,7 +128,8 @@ def _title(side: Side, fork: Fork) -> str:
     if side.number == END:
         return f"the end of log {fork.log_id}"
     length = counted(side.branch.length, "entry", "entries")
-    return f"branch {side.number} of log {side.branch.log_id}, {length}"
+    aside = ", set aside" if side.set_aside else ""
+    return f"branch {side.number} of log {side.branch.log_id}, {length}{aside}"
 
 
 def _at(side: Side, place: int, longest: int) -> list[str]:

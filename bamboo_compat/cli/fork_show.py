@@ -8,6 +8,16 @@ from pathlib import Path
 import click
 
 from bamboo_compat.cli.fork_proof import NoProofError, expect, make_proof
+from bamboo_compat.cli.fork_view import (
+    END,
+    chain_json,
+    chain_words,
+    decision_json,
+    decision_words,
+    history_json,
+    history_words,
+    opened_view,
+)
 from bamboo_compat.cli.fork_words import (
     branch_json,
     find_fork,
@@ -19,17 +29,14 @@ from bamboo_compat.cli.fork_words import (
     short_id,
 )
 from bamboo_compat.cli.payloads import BRIEF, FULL, Described, describe
-from bamboo_compat.cli.reading import opened_reader
 from bamboo_compat.core.report import Branch, Fork, ForkKind, Standing
+from bamboo_compat.decisions.view import View
 from bamboo_compat.set.layout import Flag, Node
-from bamboo_compat.set.reading import Reader
 from setsync.cli.common import data_option, json_option, print_json
 from setsync.store.contract import Snapshot
 
 _ENTRIES = 5
 _MOST_ENTRIES = 100
-# The number of what comes before the branches of an after_end: the end of the log itself.
-END = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,12 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class Side:
     """One column. `origin` and `local` are of the first entry; `trusted`: up to which number
-    the log is."""
+    the log is; `set_aside`: a decision says that the branch is no part of it."""
 
     number: int
     branch: Branch
     trusted: int
+    set_aside: bool
     entries: tuple[Shown, ...]
     origin: str
     local: dict[str, object]
@@ -75,6 +83,7 @@ class Side:
             "branch": self.number,
             **branch_json(self.branch),
             "trusted": self.trusted,
+            "set_aside": self.set_aside,
             "entries": [entry.as_json() for entry in self.entries],
             "local": self.local,
         }
@@ -93,6 +102,8 @@ class Page:
     common: Shown | None
     sides: tuple[Side, Side]
     no_proof: str
+    decision: list[str]
+    history: list[str]
     told: dict[str, object]
 
     def as_json(self) -> dict[str, object]:
@@ -140,10 +151,10 @@ def show(
       setsync fork show 3f9a11c0
       setsync fork show 3f9a11c0 --branch 1 --branch 3 --entries 20
     """
-    with opened_reader(data) as (_, snapshot, reader):
-        fork = find_fork(reader, id_)
+    with opened_view(data) as (_, snapshot, view):
+        fork = find_fork(view.reader, id_)
         chosen = _choose(fork, numbers)
-        page = _Gathering(reader, snapshot, count, FULL if payload else BRIEF).page(fork, chosen)
+        page = _Gathering(view, snapshot, count, FULL if payload else BRIEF).page(fork, chosen)
     if as_json:
         print_json(page.as_json())
         return
@@ -168,8 +179,9 @@ def _choose(fork: Fork, numbers: tuple[int, ...]) -> tuple[int, int]:
 class _Gathering:
     """Reads what is shown, from one snapshot."""
 
-    def __init__(self, reader: Reader, snapshot: Snapshot, count: int, most: int) -> None:
-        self._reader = reader
+    def __init__(self, view: View, snapshot: Snapshot, count: int, most: int) -> None:
+        self._view = view
+        self._reader = view.reader
         self._snapshot = snapshot
         self._count = count
         self._most = most
@@ -179,14 +191,26 @@ class _Gathering:
         arrival = found_at(self._reader, fork)
         parent = self._reader.find(fork.parent) if fork.parent else None
         one, two = (self._side(fork, number) for number in numbers)
+        name = short_id(self._reader, fork.id)
+        undecided = f"none; setsync fork decide {name} --branch N"
         return Page(
             fork=fork,
-            short_id=short_id(self._reader, fork.id),
+            short_id=name,
             origin=origin_words(self._snapshot.origin(arrival), arrival),
             common=self._shown(parent) if parent is not None else None,
             sides=(one, two),
             no_proof=self._no_proof(fork),
-            told=fork_json(self._reader, self._snapshot, fork),
+            decision=[
+                *(decision_words(self._view, fork) or [undecided]),
+                *chain_words(self._view, fork.author),
+            ],
+            history=history_words(self._view, fork),
+            told={
+                **fork_json(self._reader, self._snapshot, fork),
+                "decision": decision_json(self._view, fork),
+                "history": history_json(self._view, fork),
+                "chain": chain_json(self._view, fork.author),
+            },
         )
 
     def _side(self, fork: Fork, number: int) -> Side:
@@ -202,7 +226,8 @@ class _Gathering:
         return Side(
             number=number,
             branch=branch,
-            trusted=self._reader.trusted(self._reader.shelf.log(first.log)),
+            trusted=self._view.resolve(self._reader.shelf.log(first.log)).trusted,
+            set_aside=self._view.is_set_aside(self._reader.shelf.log(first.log), first),
             entries=tuple(self._shown(node) for node in way),
             origin=origin_words(self._snapshot.origin(first.arrival), first.arrival),
             local=local_json(self._snapshot, first.arrival),
@@ -228,3 +253,11 @@ class _Gathering:
         except NoProofError as error:
             return error.message
         return ""
+
+
+def page_of(
+    view: View, snapshot: Snapshot, fork: Fork, numbers: tuple[int, int], count: int, most: int
+) -> Page:
+    """Two branches of a fork by their numbers, with `count` entries of each and `most` characters
+    of a payload; for whoever shows it otherwise than this command."""
+    return _Gathering(view, snapshot, count, most).page(fork, numbers)

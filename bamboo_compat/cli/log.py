@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bamboo_compat.cli.authors import LOG_ID, SEQ_NUM, U64_MAX, author_prefix, find_log
-from bamboo_compat.cli.reading import opened_reader
+from bamboo_compat.cli.fork_view import opened_view
 from bamboo_compat.cli.wording import Column, counted, print_table, short, standings, width
 from setsync.cli.common import data_option, json_option, print_json, printable
 
@@ -59,21 +59,21 @@ def log(
         raise click.UsageError("--from is not above --to.")
     whole = first is None and last is None
     numbers = (first or 1, last or U64_MAX)
-    with opened_reader(data) as (_, snapshot, reader):
+    with opened_view(data) as (_, snapshot, view):
         # Loaded here: only to read a log, and not for help.
         from bamboo_compat.cli import log_json, log_reading
         from bamboo_compat.cli.payloads import BRIEF
 
-        key, row = find_log(reader, author, log_id)
-        overview = log_reading.read_overview(reader, key, log_id, row)
+        key, row = find_log(view.reader, author, log_id)
+        overview = log_reading.read_overview(view, key, log_id, row)
         branches = page = None
         if whole and (as_json or not payload):
             most = BRANCHES_TOLD if as_json else BRANCHES_SHOWN
-            branches = log_reading.read_branches(reader, row, most)
+            branches = log_reading.read_branches(view, row, most)
         if as_json or branches is None:
             most = ENTRIES_TOLD if as_json else SHOWN
             characters = BRIEF if payload else 0
-            page = log_reading.read_entries(reader, snapshot, row, numbers, most, characters)
+            page = log_reading.read_entries(view, snapshot, row, numbers, most, characters)
     if as_json:
         assert page is not None
         print_json(log_json.as_json(overview, branches, page))
@@ -116,13 +116,18 @@ def _sentences(overview: Overview) -> list[str]:
 
 
 def _heads(overview: Overview) -> str:
-    if len(overview.heads) > 1:
-        return f"{len(overview.heads)} heads"
-    return f"Head {short(overview.heads[0].hash)}"
+    if len(overview.tips) > 1:
+        return f"{len(overview.tips)} heads"
+    aside = len(overview.heads) - 1
+    if not overview.tips:
+        return "All of it is set aside"
+    head = f"Head {short(overview.tips[0].hash)}"
+    return f"{head}, {counted(aside, 'other')} set aside" if aside else head
 
 
 def _fork_line(fork: ForkLine) -> str:
-    name = f"fork {short(fork.id)}, {fork.kind}:"
+    state = "" if fork.state == "undecided" else f", {fork.state}"
+    name = f"fork {short(fork.id)}, {fork.kind}{state}:"
     match fork.kind.value:
         case "double_schema":
             return f"{name} more than one log for {fork.subject}"
@@ -183,6 +188,7 @@ def _part_note(part: Part) -> str:
     segment = part.segment
     notes = [
         "" if segment.followers else "head",
+        "set aside" if segment.look.set_aside else "",
         "end of log" if segment.ended else "",
         f"{segment.withheld} withheld" if segment.withheld else "",
     ]
@@ -221,9 +227,14 @@ def _rows(page: Page, digits: int) -> list[str]:
             Column("ENTRY", [short(entry.hash, digits) for entry in entries]),
             Column("STANDING", [_standing(entry.told) for entry in entries]),
             Column("PAYLOAD", [_size(entry) for entry in entries], right=True),
-            Column("", ["end of log" if entry.end_of_log else "" for entry in entries]),
+            Column("", [_entry_note(entry) for entry in entries]),
         ]
     )
+
+
+def _entry_note(entry: EntryLine) -> str:
+    notes = ("end of log" if entry.end_of_log else "", "set aside" if entry.set_aside else "")
+    return ", ".join(filter(None, notes))
 
 
 def _size(entry: EntryLine) -> str:

@@ -17,6 +17,9 @@ def as_json(overview: Overview, branches: Branches | None, page: Page) -> dict[s
         "height": row.height,
         "missing": row.height - row.numbers,
         "heads": [{"seq_num": head.seq_num, "hash": head.hash.hex()} for head in overview.heads],
+        "effective_heads": [
+            {"seq_num": head.seq_num, "hash": head.hash.hex()} for head in overview.tips
+        ],
         "gaps": [list(gap) for gap in overview.gaps],
         "ended": bool(row.ended),
         "verified": row.verified,
@@ -36,7 +39,12 @@ def as_json(overview: Overview, branches: Branches | None, page: Page) -> dict[s
 
 
 def _fork_json(fork: ForkLine) -> dict[str, object]:
-    return {"id": fork.id.hex(), "kind": fork.kind, "subject": fork.subject or None}
+    return {
+        "id": fork.id.hex(),
+        "kind": fork.kind,
+        "subject": fork.subject or None,
+        "state": fork.state,
+    }
 
 
 def _part_json(part: Part) -> dict[str, object]:
@@ -51,6 +59,7 @@ def _part_json(part: Part) -> dict[str, object]:
         "followers": segment.followers,
         "end_of_log": segment.ended,
         "withheld": segment.withheld,
+        "set_aside": segment.look.set_aside,
         **_told_json(part.told),
     }
 
@@ -77,6 +86,7 @@ def _entry_json(entry: EntryLine) -> dict[str, object]:
         "payload_size": entry.payload_size,
         "withheld": entry.withheld,
         "dropped": entry.dropped,
+        "set_aside": entry.set_aside,
         "collection": entry.collection,
         "belongs_in": entry.belongs,
         "payload": entry.payload.as_json() if entry.payload is not None else None,

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bamboo_compat.cli.authors import U64_MAX, author_prefix, logs_of
-from bamboo_compat.cli.reading import opened_reader
+from bamboo_compat.cli.fork_view import opened_view
 from bamboo_compat.cli.wording import Column, counted, print_table, short, standings, width
 from setsync.cli.common import data_option, json_option, print_json
 
 if TYPE_CHECKING:
     from bamboo_compat.core.report import Head
+    from bamboo_compat.decisions.view import View
     from bamboo_compat.set.layout import LogRow
-    from bamboo_compat.set.reading import Reader
 
 SHOWN = 200
 # Of one log so many heads and forks are told of; there may be any number.
@@ -55,7 +55,7 @@ def logs(author: str, limit: int | None, after: bytes, data: Path, as_json: bool
     """List the Bamboo logs that are here, one a line.
 
     AUTHOR, the first digits of a public key, chooses. TRUSTED is the highest verified entry
-    before the earliest fork.
+    before the earliest fork that is not decided.
 
     \b
     Examples:
@@ -64,8 +64,8 @@ def logs(author: str, limit: int | None, after: bytes, data: Path, as_json: bool
     """
     if limit is None and not as_json:
         limit = SHOWN
-    with opened_reader(data) as (_, _, reader):
-        page = _read(reader, author, after, limit)
+    with opened_view(data) as (_, _, view):
+        page = _read(view, author, after, limit)
     if as_json:
         print_json(_as_json(page))
     else:
@@ -74,14 +74,17 @@ def logs(author: str, limit: int | None, after: bytes, data: Path, as_json: bool
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What is told of one log."""
+    """What is told of one log. `tips`: the heads that decisions leave; `undecided`: of the
+    forks those that are left to decide."""
 
     author: bytes
     log_id: int
     row: LogRow
     heads: list[Head]
+    tips: list[Head]
     trusted: int
     forks: list[bytes]
+    undecided: list[bytes]
     schemas: list[str]
 
     @property
@@ -103,12 +106,14 @@ class _Sums:
     inherited: int = 0
     withheld: int = 0
     forked: int = 0
+    undecided: int = 0
     ended: int = 0
 
-    def add(self, row: LogRow, *, forked: bool) -> None:
+    def add(self, row: LogRow, *, forked: bool, undecided: bool) -> None:
         self.logs += 1
         self.missing += row.height - row.numbers
         self.forked += forked
+        self.undecided += undecided
         self.ended += bool(row.ended)
         for name in ("entries", "verified", "waiting", "broken", "inherited", "withheld"):
             setattr(self, name, getattr(self, name) + getattr(row, name))
@@ -121,11 +126,13 @@ class _Page:
     is_last: bool = True
 
 
-def _read(reader: Reader, prefix: str, after: bytes, limit: int | None) -> _Page:
-    page = _Page()
+def _read(view: View, prefix: str, after: bytes, limit: int | None) -> _Page:
+    page, reader = _Page(), view.reader
     before = b""
     for author, log_id, row in logs_of(reader, prefix):
-        page.sums.add(row, forked=reader.doubt(row) is not None)
+        forked = reader.doubt(row) is not None
+        undecided = forked and bool(view.resolve(row).undecided)
+        page.sums.add(row, forked=forked, undecided=undecided)
         page.sums.authors += author != before
         before = author
         if author + log_id.to_bytes(8, "big") <= after:
@@ -133,10 +140,19 @@ def _read(reader: Reader, prefix: str, after: bytes, limit: int | None) -> _Page
         if limit is not None and len(page.lines) == limit:
             page.is_last = False
             continue
-        heads, forks = reader.heads(row, MANY), reader.forks_of(row, MANY)
-        trusted, schemas = reader.trusted(row), reader.schemas(row)
-        page.lines.append(_Line(author, log_id, row, heads, trusted, forks, schemas))
+        page.lines.append(_line(view, author, log_id, row, forked=forked))
     return page
+
+
+def _line(view: View, author: bytes, log_id: int, row: LogRow, *, forked: bool) -> _Line:
+    reader = view.reader
+    heads, schemas = reader.heads(row, MANY), reader.schemas(row)
+    if not forked:
+        return _Line(author, log_id, row, heads, heads, reader.trusted(row), [], [], schemas)
+    found = view.resolve(row)
+    tips, undecided = view.tips(found, MANY), list(found.undecided[:MANY])
+    forks = reader.forks_of(row, MANY)
+    return _Line(author, log_id, row, heads, tips, found.trusted, forks, undecided, schemas)
 
 
 def _key(line: _Line) -> str:
@@ -164,6 +180,9 @@ def _log_json(line: _Line) -> dict[str, object]:
         "height": row.height,
         "missing": line.missing,
         "heads": [{"seq_num": head.seq_num, "hash": head.hash.hex()} for head in line.heads],
+        "effective_heads": [
+            {"seq_num": head.seq_num, "hash": head.hash.hex()} for head in line.tips
+        ],
         "ended": bool(row.ended),
         "verified": row.verified,
         "waiting": row.waiting,
@@ -173,6 +192,7 @@ def _log_json(line: _Line) -> dict[str, object]:
         "trusted": line.trusted,
         "schemas": line.schemas,
         "forks": [fork.hex() for fork in line.forks],
+        "undecided": [fork.hex() for fork in line.undecided],
     }
 
 
@@ -215,26 +235,39 @@ def _columns(lines: list[_Line]) -> list[Column]:
 
 
 def _head(line: _Line, digits: int) -> str:
-    heads = len(line.heads)
+    heads = len(line.tips)
     if heads > 1:
         return f"{heads}{'+' if heads == MANY else ''} heads"
-    return short(line.heads[0].hash, digits) + (", end" if line.row.ended else "")
+    if not line.tips:
+        return "set aside"
+    return short(line.tips[0].hash, digits) + (", end" if line.row.ended else "")
 
 
 def _notes(line: _Line) -> str:
     """What is not as one would wish; a log of which all is here and verified has none."""
     row = line.row
     inherited = f" ({row.inherited} inherited)" if row.inherited else ""
-    many = "+" if len(line.forks) == MANY else ""
     parts = [
-        f"{len(line.forks)}{many} fork{'s' if len(line.forks) > 1 else ''}" if line.forks else "",
+        _forks(line),
         f"{row.broken} broken{inherited}" if row.broken else "",
         f"{row.waiting} waiting" if row.waiting else "",
         f"{line.missing} missing" if line.missing else "",
         f"{row.withheld} withheld" if row.withheld else "",
-        "ended" if row.ended and len(line.heads) > 1 else "",
+        "ended" if row.ended and len(line.tips) > 1 else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _forks(line: _Line) -> str:
+    if not line.forks:
+        return ""
+    many = "+" if len(line.forks) == MANY else ""
+    told = f"{len(line.forks)}{many} fork{'s' if len(line.forks) > 1 else ''}"
+    if not line.undecided:
+        return f"{told} decided"
+    if len(line.undecided) < len(line.forks):
+        return f"{told}, {len(line.undecided)} undecided"
+    return told
 
 
 def _schemas(schemas: list[str], left: int) -> str:
@@ -251,7 +284,13 @@ def _summary(sums: _Sums) -> str:
     parts = [
         f"{sums.missing} missing below a head" if sums.missing else "",
         f"{sums.withheld} without their payload" if sums.withheld else "",
-        f"{counted(sums.forked, 'log')} forked" if sums.forked else "",
+        f"{counted(sums.forked, 'log')} forked{_decided(sums)}" if sums.forked else "",
         f"{counted(sums.ended, 'log')} ended" if sums.ended else "",
     ]
     return textwrap.fill("; ".join([told, *filter(None, parts)]) + ".", width())
+
+
+def _decided(sums: _Sums) -> str:
+    if sums.undecided == sums.forked:
+        return ""
+    return f", {sums.undecided} of them undecided" if sums.undecided else ", all decided"

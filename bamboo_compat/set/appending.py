@@ -1,8 +1,9 @@
 """Where an author's log goes on, and that two who append never do it at one place.
 
-An entry is only ever put after a head that is verified, in a log that has not parted and
-has not ended: an entry after anything else could turn out to be a fork, and no entry can be
-taken back. Whoever appends holds the lock while it reads the place, signs and commits.
+An entry is only ever put after a head that is verified, in a log that has not parted (or of
+which it is decided which branch is right) and has not ended: an entry after anything else could
+turn out to be a fork, and no entry can be taken back. Whoever appends holds the lock while it
+reads the place, signs and commits.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bamboo_compat.core.lipmaa import has_lipmaalink, lipmaa, path
 from bamboo_compat.core.report import ForkKind, Standing
 from bamboo_compat.set.branches import KINDS_BY_NUMBER
-from bamboo_compat.set.layout import LogRow, Node
+from bamboo_compat.set.layout import Flag, LogRow, Node
 from bamboo_compat.set.reading import Reader
 from setsync.errors import LocalError, StoreLockedError
 
@@ -32,9 +34,18 @@ _FORKS = 1_000
 
 
 class LogForkedError(LocalError):
-    """Nothing can be added until it is decided which branch is meant; see 'setsync bamboo log'."""
+    """Nothing can be added until it is decided which branch is right: 'setsync fork show ID' shows
+    them, 'setsync fork decide ID --branch N' decides."""
 
     code = "log_forked"
+    exit_code = 8
+
+
+class LogSetAsideError(LocalError):
+    """It was decided that another log is the right one: publish there. 'setsync fork list' tells
+    of the decision."""
+
+    code = "log_set_aside"
     exit_code = 8
 
 
@@ -66,19 +77,39 @@ class NextPlace:
     lipmaalink: bytes | None
 
 
-def next_place(reader: Reader, author: bytes, log_id: int) -> NextPlace:
-    """Where the log goes on; entry 1 where nothing of it is here.
+class Effective(Protocol):
+    """A log as decisions leave it; see `bamboo_compat.decisions.resolving.Resolution`."""
 
-    That an author has two logs for one thing is no reason to refuse: the log itself has
-    one end. Raises LogForkedError, LogEndedError, HeadNotVerifiedError, LinkMissingError.
+    @property
+    def tips(self) -> Sequence[Node]:
+        """Where it ends, the highest number first."""
+
+    @property
+    def undecided(self) -> Sequence[bytes]:
+        """The ids of the forks that nobody has decided."""
+
+
+def next_place(
+    reader: Reader, author: bytes, log_id: int, effective: Effective | None = None
+) -> NextPlace:
+    """Where the log goes on; entry 1 where nothing of it is here. Without `effective` no fork
+    counts as decided.
+
+    That an author has two logs for one thing is no reason to refuse, until it is decided that
+    this is the wrong one. Raises LogForkedError, LogSetAsideError, LogEndedError,
+    HeadNotVerifiedError, LinkMissingError.
     """
     log = reader.log(author, log_id)
     if log is None:
         return NextPlace(1, None, None)
-    _refuse_fork(reader, log, log_id)
-    if log.ended:
+    if effective is None:
+        undecided, tips = reader.forks_of(log, _FORKS), reader.at(log, log.height)
+    else:
+        undecided, tips = list(effective.undecided), list(effective.tips)
+    _refuse_fork(reader, undecided, log_id)
+    if log.ended and (effective is None or any(tip.has(Flag.END_OF_LOG) for tip in tips)):
         raise LogEndedError(f"Log {log_id} has ended.")
-    head = _head(reader, log, log_id)
+    head = _head(reader, log, log_id, tips)
     seq_num = head.seq_num + 1
     lipmaalink = None
     if has_lipmaalink(seq_num):
@@ -86,8 +117,8 @@ def next_place(reader: Reader, author: bytes, log_id: int) -> NextPlace:
     return NextPlace(seq_num, reader.shelf.hash(head), lipmaalink)
 
 
-def _refuse_fork(reader: Reader, log: LogRow, log_id: int) -> None:
-    for fork in reader.forks_of(log, _FORKS):
+def _refuse_fork(reader: Reader, undecided: Sequence[bytes], log_id: int) -> None:
+    for fork in undecided:
         row = reader.fork_row(fork)
         if row is not None and KINDS_BY_NUMBER[row.kind] is not ForkKind.DOUBLE_SCHEMA:
             what = (
@@ -98,17 +129,23 @@ def _refuse_fork(reader: Reader, log: LogRow, log_id: int) -> None:
             raise LogForkedError(f"Log {log_id} {what}: fork {fork.hex()}.")
 
 
-def _head(reader: Reader, log: LogRow, log_id: int) -> Node:
+def _head(reader: Reader, log: LogRow, log_id: int, tips: Sequence[Node]) -> Node:
     """The entry with the highest number, which has to be verified."""
-    found = reader.at(log, log.height)
-    if len(found) != 1:
-        raise LogForkedError(f"Log {log_id} has {len(found)} entries with number {log.height}.")
-    if log.height == _LAST:
+    height = max((tip.seq_num for tip in tips), default=0)
+    found = [tip for tip in tips if tip.seq_num == height]
+    if not found:
+        raise LogSetAsideError(f"Log {log_id} is set aside as a whole.")
+    if len(found) > 1:
+        raise LogForkedError(f"Log {log_id} has {len(found)} entries with number {height}.")
+    if height == _LAST:
         raise LogEndedError(f"Log {log_id} has the last number that there is.")
     [head] = found
     if head.standing is not Standing.VERIFIED:
         what = f"The head of log {log_id}, entry {head.seq_num}, is {head.standing}"
         raise HeadNotVerifiedError(f"{what}{_why(reader, log)}.")
+    if reader.is_followed(head):
+        # What follows was set aside; another entry in its place would be a branch.
+        raise LogSetAsideError(f"Log {log_id} is set aside after entry {head.seq_num}.")
     return head
 
 

@@ -55,6 +55,12 @@ class Reader:
         nodes = [self.shelf.expect(key) for key in keys]
         return [Head(node.seq_num, self.shelf.hash(node)) for node in nodes]
 
+    def head_nodes(self, log: LogRow) -> Iterator[Node]:
+        """The same as they are kept, by number and id."""
+        prefix = layout.number_key(log.number)
+        for key in keys_from(self.shelf.heads.items(prefix), prefix):
+            yield self.shelf.expect(key)
+
     def forks_of(self, log: LogRow, limit: int | None = None) -> list[bytes]:
         """The ids of the forks that put a log in doubt, the lowest first."""
         prefix = layout.number_key(log.number)
@@ -350,6 +356,10 @@ class Reader:
             return nodes[0]
         tips = self._tips(nodes)
         return min(nodes, key=lambda node: (-tips[node.key][0], tips[node.key][1]))
+
+    def is_followed(self, node: Node) -> bool:
+        """Whether some entry here has its backlink to this one."""
+        return self.shelf.heads.get(node.key) is None
 
     def _after(self, node: Node) -> list[Node]:
         """The entries whose backlink leads here, at most MAX_BRANCHES. Where several have

@@ -26,9 +26,11 @@ def init(data: Path, as_json: bool) -> None:
     from setsync.model.keys import SecretKey
     from setsync.node.address import Address
     from setsync.node.config import DataDirectory
+    from setsync.web.token import ensure_token
 
     node, author = SecretKey(os.urandom(32)), SecretKey(os.urandom(32))
     directory = DataDirectory.init(data, node, author)
+    ensure_token(directory.web_token_path)
     place = str(directory.path.absolute())
     address = str(Address.to_fill_in(node.public))
     if as_json:

@@ -62,6 +62,7 @@ COMMANDS = {
     "peers": Lazy("setsync.cli.peers:peers", "Say who may talk to this node."),
     "policy": Lazy("setsync.cli.policy:policy", "Say what this node takes and shows."),
     "network": Lazy("setsync.cli.network:network", "Keep strangers out with a shared key."),
+    "web": Lazy("setsync.cli.web:web", "Open the page that serve --web serves."),
     "key": Lazy("setsync.cli.key:key", "Make, show and carry author keys."),
     "completion": Lazy("setsync.cli.completion:completion", "Print a shell's completion script."),
 }

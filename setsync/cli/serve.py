@@ -11,6 +11,7 @@ from setsync.cli import common, logging
 from setsync.cli.policy import parse_share
 from setsync.cli.services import ServiceCommand
 from setsync.cli.serving import Serving, remove
+from setsync.cli.web_options import PageOptions, web_options
 from setsync.errors import UsageError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node.access import Mode
@@ -76,6 +77,7 @@ from setsync.node.policy import WithShares
     help="Announce this node in the local network, and keep up with those that 'peers' lists "
     "and that are found there.",
 )
+@web_options
 @click.option("--plain", is_flag=True, help="Unencrypted, loopback addresses only; for measuring.")
 @click.option(
     "--on-entry",
@@ -103,6 +105,7 @@ def serve(
     discover: bool,
     plain: bool,
     command: str | None,
+    web: PageOptions | None,
     log: str,
     data: Path,
     as_json: bool,
@@ -123,6 +126,8 @@ def serve(
     if ready_file is not None:
         remove(ready_file)
     directory = DataDirectory.open(data)
+    if web is not None and web.ready_file is not None:
+        remove(web.ready_file)
     dialler = Dialler(directory.node_key(), directory.peers, plain, directory.network_key())
     serving = Serving(
         directory,
@@ -136,6 +141,7 @@ def serve(
         words,
         _policy(directory, shares),
         discovers=discover,
+        web=web,
     )
     totals = serving.run()
     if as_json:

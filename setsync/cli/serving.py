@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import trio
 
@@ -16,6 +16,7 @@ from setsync.cli.discovering import Discovering
 from setsync.cli.guests import guests_of
 from setsync.cli.loop import run_stoppable
 from setsync.cli.services import Running, run_services
+from setsync.cli.web_options import PageOptions
 from setsync.errors import LocalError
 from setsync.node import node
 from setsync.node.access import Access, Mode
@@ -36,6 +37,9 @@ from setsync.node.watchdog import watch_snapshots, watch_writes
 from setsync.store.environment import SlowSnapshots
 from setsync.store.lmdb_store import Store
 
+if TYPE_CHECKING:
+    from setsync.cli.web_serving import PageRun
+
 
 @dataclass
 class Serving:
@@ -52,6 +56,8 @@ class Serving:
     command: Sequence[str]
     policy: Callable[[], Policy]
     discovers: bool = False
+    web: PageOptions | None = None
+    _page: PageRun | None = field(default=None, init=False)
     _hook: Hook | None = field(default=None, init=False)
     _discovering: Discovering | None = field(default=None, init=False)
 
@@ -59,6 +65,9 @@ class Serving:
         self._states = States(self.directory.states_path)
         self._totals = Totals(self._states)
         self._limit = common.settings().max_payload
+        if self.web is not None:
+            self._page = self.web.prepare(self.directory, self._states, self.dialler)
+            self._totals.on_served = self._page.served
         if self.discovers:
             # Before anything has begun: the library behind it may not be installed.
             check_library()
@@ -83,6 +92,8 @@ class Serving:
     async def _main(self, store: Store) -> None:
         """Before the address is told, all that was asked for is there."""
         async with trio.open_nursery() as nursery:
+            if self._page is not None:
+                await self._page.open()
             if self.services:
                 await nursery.start(self._guests(store))
             found: list[tuple[str, int]] = await nursery.start(self._node(store))
@@ -125,7 +136,7 @@ class Serving:
 
     def _beside(self, store: Store) -> list[Callable[[Local], Awaitable[None]]]:
         work: list[Callable[[Local], Awaitable[None]]] = [
-            lambda local: self._states.run(local),
+            self._states.run,
             lambda _: watch_snapshots(store.environment, _tell_of_snapshots),
             lambda _: watch_writes(store.environment, _tell_of_write),
         ]
@@ -133,6 +144,8 @@ class Serving:
             work.append(self._hook.run)
         if self._discovering is not None:
             work.append(self._discovering.run)
+        if self._page is not None:
+            work.append(partial(self._page.run, store))
         work += [partial(self._keep_up, target) for target in self.targets]
         return work
 
@@ -140,7 +153,10 @@ class Serving:
         await self._keeper(target, local).run()
 
     def _keeper(self, target: Target, local: Local) -> Keeper:
-        return _keeper(self.dialler, target, self._states, local)
+        keeper = _keeper(self.dialler, target, self._states, local)
+        if self._page is not None:
+            self._page.watch(keeper)
+        return keeper
 
 
 def _keeper(dialler: Dialler, target: Target, states: States, local: Local) -> Keeper:
@@ -221,12 +237,14 @@ class Totals:
         self.sessions = {"done": 0, "failed": 0, "cancelled": 0}
         self.sent = 0
         self.received = 0
+        self.on_served: Callable[[Served], None] = lambda served: None
 
     def session(self, served: Served) -> None:
         self.sessions[served.state] += 1
         self.sent += served.entries_sent
         self.received += served.new_entries
         self._states.served(served, now())
+        self.on_served(served)
         counters = served.counters
         log = logging.logger(peer=served.peer, session=sum(self.sessions.values()))
         tell = log.warning if served.state == "failed" else log.info

@@ -178,9 +178,7 @@ def key_in(certificate: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def _context(
-    protocol: int, me: Identity, spoken: tuple[str, ...] = (PROTOCOL,)
-) -> ssl.SSLContext:
+def _context(protocol: int, me: Identity, spoken: tuple[str, ...] = (PROTOCOL,)) -> ssl.SSLContext:
     """One for all connections of an identity: making it costs as much as half a handshake, and
     more memory than a connection."""
     context = ssl.SSLContext(protocol)

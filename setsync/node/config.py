@@ -9,6 +9,8 @@ DIR/network.key       the key of the network that the node belongs to, if it has
 DIR/peers.json        whom the node knows, and who may talk to it
 DIR/policy.json       what the node takes and shows, besides what is valid
 DIR/place.json        where the directory belongs, so that a copy of it is told from it
+DIR/web.token         the operator's token for the page, mode 0600
+DIR/web.json          where the page is while it is served
 DIR/peers-state.json  how it stood with each of them when the serving process last wrote it
 """
 
@@ -37,8 +39,8 @@ FORMAT_VERSION = 1
 _MARKER = "setsync.json"
 
 
-# What an operator has said, which is nowhere else.
-_RULES = ("peers.json", "policy.json")
+# What an operator has said, which is nowhere else; the last belongs to the guest.
+_RULES = ("peers.json", "policy.json", "forks.json")
 
 
 def default_directory() -> Path:
@@ -193,6 +195,16 @@ class DataDirectory:
     def states_path(self) -> Path:
         """How it stands with each peer."""
         return self.path / "peers-state.json"
+
+    @property
+    def web_token_path(self) -> Path:
+        """The operator's token for the page."""
+        return self.path / "web.token"
+
+    @property
+    def web_url_path(self) -> Path:
+        """Where the page is while it is served."""
+        return self.path / "web.json"
 
     def node_key(self) -> SecretKey:
         """Raises KeyFileError."""

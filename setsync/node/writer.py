@@ -3,11 +3,16 @@
 Whoever brings entries gets a ticket and learns from it when they are durable. While one
 batch is verified and committed, the next gathers, so batches grow when the node is busy.
 The inbox is bounded: when it is full, whoever brings more has to wait, and with him his peer.
+
+What peers bring is taken in fair turns (`turns`), since checking it is most of what they can
+make us do. What comes from this machine has commits of its own, every other one if need be: who
+writes an entry waits for one batch of the peers' at most.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,11 +20,12 @@ from typing import Any, Protocol
 import trio
 
 from setsync.errors import InvalidEntryError, SetsyncError, StoreLimitError
-from setsync.limits import COMMIT_ENTRIES, WRITER_INBOX_BYTES
+from setsync.limits import COMMIT_ENTRIES, KIB, PEERS_COMMIT, WRITER_INBOX_BYTES, WRITER_PEER_BYTES
 from setsync.model.entry import Entry, UnverifiedEntry, entry_id, verify
 from setsync.model.refusal import Refusal
 from setsync.node.policy import Policy
 from setsync.node.refusals import NotKept, remember_ours
+from setsync.node.turns import Turns
 from setsync.store.contract import Added, EntryStore, Origin, Quotas
 
 # The reason of a format that cannot place an entry without its payload.
@@ -41,6 +47,11 @@ class Ticket:
     def peer(self) -> bytes:
         """Who brought them; empty for somebody at this machine, whom no policy binds."""
         return self.origin.peer if self.origin is not None else b""
+
+    @property
+    def cost(self) -> int:
+        """About what it takes to check and store it: a signature as much as a KiB."""
+        return 1 + len(self.entries) + self.size // KIB
 
     async def wait(self) -> Added:
         """Wait until the entries are durable.
@@ -104,23 +115,37 @@ class Writer:
         self._offload = offload
         self._policy = policy
         self._room = room
-        self._inbox: list[Ticket] = []
-        self._waiting_bytes = 0
+        self._own: deque[Ticket] = deque()
+        self._guests: Turns[Ticket] = Turns()
+        self._was_own = False
+        # By peer, and without those that have nothing here.
+        self._waiting: Counter[bytes] = Counter()
         self._changed = trio.Condition()
         self.news = News()
+        # Hears how many entries a transaction was given.
+        self.on_batch: Callable[[int], None] = lambda count: None
 
     async def submit(
         self, entries: Sequence[UnverifiedEntry], origin: Origin | None = None
     ) -> Ticket:
-        """Hand entries over; waits while the inbox is full. Order is kept."""
+        """Hand entries over; waits while the inbox is full, unless this peer has little in it.
+        What one peer brings is stored in its order."""
         ticket = Ticket(entries, sum(entry.size for entry in entries), origin)
         async with self._changed:
-            while self._waiting_bytes > WRITER_INBOX_BYTES:
+            while self._is_full_for(ticket.peer):
                 await self._changed.wait()
-            self._inbox.append(ticket)
-            self._waiting_bytes += ticket.size
+            if ticket.peer:
+                self._guests.put(ticket.peer, ticket, ticket.cost)
+            else:
+                self._own.append(ticket)
+            self._waiting[ticket.peer] += ticket.size
             self._changed.notify_all()
         return ticket
+
+    def _is_full_for(self, peer: bytes) -> bool:
+        if self._waiting[peer] <= WRITER_PEER_BYTES:
+            return False
+        return self._waiting.total() > WRITER_INBOX_BYTES
 
     async def run(self) -> None:
         """Work until cancelled; a batch under way is finished first."""
@@ -129,22 +154,29 @@ class Writer:
             outcomes = await self._offload(self._commit, tickets)
             for ticket, (outcome, refused) in zip(tickets, outcomes, strict=True):
                 ticket.settle(outcome, refused)
+            self.on_batch(sum(len(ticket.entries) for ticket in tickets))
             if any(isinstance(outcome, Added) and outcome.new for outcome, _ in outcomes):
                 self.news.ring()
 
     async def _next_batch(self) -> list[Ticket]:
         async with self._changed:
-            while not self._inbox:
+            while not self._own and not self._guests:
                 await self._changed.wait()
-            batch: list[Ticket] = []
-            count = 0
-            while self._inbox and (not batch or count < COMMIT_ENTRIES):
-                ticket = self._inbox.pop(0)
-                batch.append(ticket)
-                count += len(ticket.entries)
-                self._waiting_bytes -= ticket.size
+            self._was_own = bool(self._own) and not (self._was_own and self._guests)
+            batch = self._take_own() if self._was_own else self._guests.take(PEERS_COMMIT)
+            for ticket in batch:
+                self._waiting[ticket.peer] -= ticket.size
+            self._waiting = +self._waiting
             self._changed.notify_all()
             return batch
+
+    def _take_own(self) -> list[Ticket]:
+        batch: list[Ticket] = []
+        count = 0
+        while self._own and (not batch or count < COMMIT_ENTRIES):
+            batch.append(self._own.popleft())
+            count += len(batch[-1].entries)
+        return batch
 
     def _commit(self, tickets: Sequence[Ticket]) -> list[_Outcome]:
         """Verify all, commit what is whole and wanted, in one thread from begin to end.
@@ -164,7 +196,8 @@ class Writer:
         except SetsyncError as error:
             for part in guests:
                 part.fail(error)
-        _store_own(self._store, [part for part in parts if not part.ticket.peer])
+        if own := [part for part in parts if not part.ticket.peer]:
+            _store_own(self._store, own)
         for part in parts:
             part.remember(self._store)
         return [(part.outcome, part.refused) for part in parts]

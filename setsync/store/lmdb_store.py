@@ -324,6 +324,11 @@ class Store:
         return self._env
 
     @property
+    def sketches(self) -> sketches.SketchCache:
+        """The sketches kept in memory."""
+        return self._sketch_cache()
+
+    @property
     def leaf_capacity(self) -> int:
         """How many ids a leaf of the trie holds."""
         return self._capacity

@@ -108,6 +108,8 @@ class SketchCache:
     def __init__(self, most_bytes: int = SKETCH_CACHE_BYTES) -> None:
         self._most = max(1, most_bytes // _SYMBOLS_BYTES)
         self._lock = threading.Lock()
+        self.hits = 0
+        self.misses = 0
         self._kept: OrderedDict[tuple[bytes, str], tuple[int, Symbols]] = OrderedDict()
 
     def get(
@@ -124,7 +126,9 @@ class SketchCache:
         )
         base = self._base(transaction, env, collection, prefix)
         if base is None:
+            self.misses += 1
             return self._keep(collection, prefix, now, encode(prefix))
+        self.hits += 1
         arrival, symbols = base
         if arrival >= now:
             return self._keep(collection, prefix, arrival, symbols)
@@ -134,6 +138,16 @@ class SketchCache:
             symbols = symbols.slice(0, CELLS)
             symbols.add(added)
         return self._keep(collection, prefix, now, symbols)
+
+    @property
+    def kept(self) -> int:
+        """How many sketches are in memory."""
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take there."""
+        return len(self._kept) * _SYMBOLS_BYTES
 
     def _base(
         self, transaction: Transaction, env: Environment, collection: bytes, prefix: str

@@ -171,16 +171,17 @@ def test_a_fork_is_shown_side_by_side(node: Shell) -> None:
     put(node, [other.append(update(author.hashes[1]))], origin=Origin(AT, PEER))
     [fork] = node.ok("fork", "list", "--json").json("fork-list")["forks"]
     lines = node.ok("fork", "show", fork["id"][:8]).lines
-    assert lines[:7] == [
+    assert lines[:8] == [
         f"fork {fork['id']}",
         "kind      branch",
         f"author    {AUTHOR}",
         "what      log 1024 parts after entry 1",
         "trusted   log 1024 up to entry 1",
+        f"decision  none; setsync fork decide {fork['id'][:8]} --branch N",
         "seen here 2026-11-18T11:06:40Z from node 1f4dc8a91f4dc8a9, arrival 10",
         f"proof     setsync fork proof {fork['id'][:8]} --output fork.proof",
     ]
-    assert lines[10:14] == [
+    assert lines[11:15] == [
         "what all branches share last:",
         f"  entry 1  {author.hashes[1].hex()[4:20]}  verified",
         "  create (v1) venue_v1",
@@ -452,6 +453,7 @@ def test_whoever_has_no_fork_is_told_no(node: Shell) -> None:
         "entries": 5,
         "forked_logs": 0,
         "total": 0,
+        "undecided": 0,
         "forks": [],
     }
 
@@ -467,7 +469,11 @@ def test_whoever_has_a_fork_is_told_what_to_do_and_the_exit_code_is_8(tmp_path: 
         "has 2 logs with 6 entries here, of which 1 is forked:",
     ]
     [fork] = node.ok("fork", "list", "--author", AUTHOR, "--json").json("fork-list")["forks"]
-    assert outcome.lines[-1] == f"  setsync fork show {fork['id'][:8]}"
+    assert outcome.lines[-3:] == [
+        f"  setsync fork show {fork['id'][:8]}",
+        "Then say which one is right, for every node that hears of it:",
+        f"  setsync fork decide {fork['id'][:8]} --branch N --as-author KEYFILE",
+    ]
     outcome = node.run("fork", "check", "--me", "--json")
     found = outcome.json("fork-check")
     assert (outcome.code, found["forked"], found["forked_logs"]) == (8, True, 1)

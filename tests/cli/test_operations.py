@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import setsync.errors
+from bamboo_compat.decisions import errors as decisions
+from bamboo_compat.homes import errors as homes
 from setsync.limits import MAX_HOOK_BACKLOG, SHUTDOWN_GRACE
 from setsync.node.config import DataDirectory
 from tests.helpers import keys
@@ -25,18 +28,34 @@ def _rows(heading: str) -> list[list[str]]:
 
 
 def test_every_refusal_stands_in_the_table_with_its_exit_code() -> None:
-    found = {(row[0].strip("`"), int(row[1])) for row in _rows("When something is refused")}
+    found = {
+        (code, int(row[1]))
+        for row in _rows("When something is refused")
+        for code in re.findall("`([a-z_]+)`", row[0])
+    }
+    own = _told_by(setsync.errors) | OTHERS
+    assert own <= found
+    assert found - own <= _told_by(homes) | _told_by(decisions)
+    assert _told_by(homes) <= found
+
+
+def _told_by(module: ModuleType) -> set[tuple[str, int]]:
+    """Code and exit code of every error in a module."""
     kinds = [
         kind
-        for kind in vars(setsync.errors).values()
+        for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, setsync.errors.SetsyncError)
     ]
-    assert found == {(kind.code, kind.exit_code) for kind in kinds} | OTHERS
+    return {(kind.code, kind.exit_code) for kind in kinds}
 
 
 def test_every_event_stands_in_the_table() -> None:
-    sources = [*(ROOT / "setsync/cli").glob("*ing.py"), ROOT / "bamboo_compat/cli/service.py"]
-    told = re.compile(r'(?:info|warning|tell)\(\s*"(\w+)"')
+    sources = [
+        *(ROOT / "setsync/cli").glob("*ing.py"),
+        *(ROOT / "setsync/web").glob("*.py"),
+        ROOT / "bamboo_compat/cli/service.py",
+    ]
+    told = re.compile(r'(?:info|warning|tell|warn)\(\s*"(\w+)"')
     events = {name for path in sources for name in told.findall(path.read_text("utf-8"))}
     assert {row[0].strip("`") for row in _rows("Reading the log")} == events
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -17,16 +18,24 @@ from bamboo_compat.core.profiles import MAX_SCHEMA, PROFILES, Operation, read_op
 from bamboo_compat.core.proofs import BadProofError, Proof
 from bamboo_compat.core.report import Problem
 from bamboo_compat.core.yamf import Flavour
+from bamboo_compat.decisions import book as books
+from bamboo_compat.decisions.errors import ForksFileError
 from bamboo_compat.files.sources import Job, Kind, Row
 from bamboo_compat.files.work import Accepted, Answer, Unreadable, examine_job, read_job
 from bamboo_compat.replication.messages import Message, pack, unpack
 from bamboo_compat.replication.stream import Splitter
 from bamboo_compat.set.layout import ForkRow, Level, LogRow, node_key, unpack_node
-from setsync.errors import DamagedStoreError, PeerError
+from bamboo_compat.statements.format import Statement
+from bamboo_compat.statements.format import decode as decode_statement
+from bamboo_compat.statements.make import make
+from setsync.errors import DamagedStoreError, InvalidEntryError, NewerFormatError, PeerError
+from setsync.limits import MAX_LINKS
 from setsync.model.collection import check_name
+from setsync.model.entry import UnverifiedEntry, verify
 from tests.bamboo.contradictions import all_proofs, create, update
 from tests.bamboo.logs import FLAVOURS, Author
 from tests.bamboo.replication.samples import SAMPLES
+from tests.bamboo.statements.saying import ANNA, NOW, ONE_OF_EACH, said
 from tests.fuzz.target import Target, must, must_equal
 from tests.fuzz.wire_targets import cut
 
@@ -248,6 +257,67 @@ def _index_samples() -> list[bytes]:
     ]
 
 
+# --- statements and decisions ---------------------------------------------------------------
+
+
+def _spelled(statement: Statement) -> bytes:
+    """Everything before the signature, by the table in docs and by no code of the format's."""
+    body = statement.said.pack()
+    return b"".join(
+        [
+            b"\x73",
+            statement.author,
+            bytes([statement.kind]),
+            statement.count.to_bytes(8, "big"),
+            statement.previous,
+            statement.timestamp.to_bytes(8, "big"),
+            len(body).to_bytes(2, "big"),
+            body,
+        ]
+    )
+
+
+def _statement_law(data: bytes, statement: Statement) -> None:
+    must_equal(_spelled(statement), data[:-64], "a statement has one spelling")
+    must(len(statement.said.names()) < MAX_LINKS, "a statement has links for all that it names")
+    for collection in ("system/forks", "system/homes"):
+        with contextlib.suppress(InvalidEntryError):
+            verify(UnverifiedEntry(collection, data, b""))
+            must_equal(collection, statement.topic.collection, "its kind says where it belongs")
+
+
+def _statement_samples() -> list[bytes]:
+    firsts = [make(ANNA, saying, NOW, None) for saying in ONE_OF_EACH.values()]
+    return [
+        *(one.header for one in firsts),
+        *(make(ANNA, said(one).said, NOW, said(one)).header for one in firsts),
+    ]
+
+
+_FORKS_FILE = Path("forks.json")
+
+
+def _decisions(data: bytes) -> books.Book:
+    return books._FORMAT.decode(_FORKS_FILE, data)
+
+
+def _decisions_law(data: bytes, book: books.Book) -> None:
+    written = books._FORMAT.encode(_FORKS_FILE, book)
+    must_equal(_decisions(written), book, "what is written is what is read")
+
+
+def _decisions_samples() -> list[bytes]:
+    fork, branch = b"f" * 32, b"\x00\x20" + b"b" * 32
+    records = [
+        books.Record(NOW, "anna", books.Did.DECIDE, fork, branch, reason="mine"),
+        books.Record(NOW, "", books.Did.UNDECIDE, fork),
+        books.Record(0, "ben", books.Did.POLICY, author=fork, policy=books.Policy.IGNORE),
+        books.Record(0, "ben", books.Did.POLICY),
+    ]
+    many = [books.Book(records[:count]) for count in range(len(records) + 1)]
+    return [books._FORMAT.encode(_FORKS_FILE, book) for book in many]
+
+
 BAMBOO_TARGETS = [
     Target("bamboo-entry", "the short cut reads as the cursor; one spelling",
            _entry, (entries.BadEntryError,), _entry_samples, _entry_law),
@@ -263,6 +333,10 @@ BAMBOO_TARGETS = [
            _of_kind(Kind.BARE), (), _bare_samples, _job_law, factor=200),
     Target("rows", "every row is an entry, a problem, or the end of the reading",
            _of_kind(Kind.DATABASE), (), _row_samples, _job_law, factor=200),
+    Target("statement", "one spelling of every header, in its own collection only",
+           decode_statement, (InvalidEntryError,), _statement_samples, _statement_law),
+    Target("decisions", "what is written is what is read",
+           _decisions, (ForksFileError, NewerFormatError), _decisions_samples, _decisions_law),
     Target("index", "one spelling of what the index keeps",
            _row, (DamagedStoreError,), _index_samples, _row_law),
 ]  # fmt: skip

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from setsync import limits
 from setsync.errors import UsageError
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.node.hooks import Hook, HookEvent, What, split_command
-from setsync.node.local import Local, inline
+from setsync.node.local import Local, Offload, in_thread, inline
 from setsync.node.node import open_local
 from setsync.store.contract import Origin
 from setsync.store.memory import MemoryStore
@@ -120,12 +121,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    tmp_path: Path, script: str, *more: str | Path, most_behind: int = 1_000
+    tmp_path: Path,
+    script: str,
+    *more: str | Path,
+    most_behind: int = 1_000,
+    offload: Offload = in_thread,
 ) -> AsyncIterator[Running]:
     """A hook that runs a Python script with the pipe of its notes, and `more`."""
     notes = Notes(tmp_path / "notes")
     words = (sys.executable, "-c", script, str(notes.path), *map(str, more))
-    async with open_local(MemoryStore()) as local, trio.open_nursery() as nursery:
+    async with open_local(MemoryStore(), offload=offload) as local, trio.open_nursery() as nursery:
         found = Running(local, notes)
         found.hook = Hook(words, found.events.hear, most_behind=most_behind)
         nursery.start_soon(found.hook.run, local)
@@ -181,10 +186,19 @@ async def test_one_that_reads_nothing_holds_up_nobody_and_learns_how_much_it_mis
     start = tmp_path / "start"
     os.mkfifo(start)
     pool = entries(3_000)
-    async with running(tmp_path, LATE, start, most_behind=100) as here:
+    async with running(tmp_path, LATE, start, most_behind=500, offload=inline) as here:
+        await here.events.until(What.STARTED)
+        # First as many as may wait, until the pipe is full and the hook hangs in it: a command
+        # whose pipe has room is told of a gap at once, and the next gap would be another.
+        ids = await here.add(pool[:500])
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.hook.delivered < 500
+        assert not await here.events.until(What.BEHIND, times=0)
         # Far more than a pipe holds: if the node waited for the command, this would never end.
         with trio.fail_after(PATIENCE):
-            ids = [id_ for at in range(0, 3_000, 50) for id_ in await here.add(pool[at : at + 50])]
+            for at in range(500, 3_000, 50):
+                ids += await here.add(pool[at : at + 50])
+        await trio.testing.wait_all_tasks_blocked()
         assert len(await here.events.until(What.BEHIND)) == 1
         await trio.to_thread.run_sync(start.write_text, "go")
         told = [await here.notes.line()]

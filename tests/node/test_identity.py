@@ -121,8 +121,8 @@ def strictly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends check certificates as strictly as OpenSSL can, and newer Pythons do."""
     make = channel._context
 
-    def strict(protocol: int, me: Identity) -> ssl.SSLContext:
-        context = make.__wrapped__(protocol, me)
+    def strict(protocol: int, me: Identity, spoken: tuple[str, ...]) -> ssl.SSLContext:
+        context = make.__wrapped__(protocol, me, spoken)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         return context
 

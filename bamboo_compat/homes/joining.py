@@ -1,0 +1,247 @@
+"""Joining a home and leaving one, from the side of the author.
+
+Every statement is in the store, durably, before it leaves: an author who signs two statements of
+one count has forked its own chain. So a code is asked about before the hello is signed, and whoever
+is stopped between the hello and the welcome goes on with the same hello.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from bamboo_compat.core import keys
+from bamboo_compat.homes.book import MyHome, homes_file
+from bamboo_compat.homes.errors import AlreadyMarriedError, HomeRefusedError, NoHomeError
+from bamboo_compat.homes.limits import MAX_HEADS, MAX_STATEMENTS, WINDOW_MS
+from bamboo_compat.homes.marriages import Marriage, marriages, open_homes, statements_in
+from bamboo_compat.homes.messages import Are, Heads, IAm, Join, Noted, Tell, Welcomed, Who
+from bamboo_compat.homes.roads import HomeInviteError, Road
+from bamboo_compat.set.appending import append_lock
+from bamboo_compat.statements.format import Statement, decode
+from bamboo_compat.statements.kinds import Goodbye, Hello, Said, Topic, Welcome
+from bamboo_compat.statements.make import make
+from bamboo_compat.statements.reading import open_statements
+from setsync.errors import PeerError, PeerIdentityError
+from setsync.model.entry import UnverifiedEntry, verify
+from setsync.model.keys import SecretKey
+from setsync.node.config import DataDirectory
+from setsync.node.local import now
+from setsync.store.contract import EntryStore, Origin
+
+
+@dataclass(frozen=True)
+class Me:
+    """An author and the directory it works in. `clock` in ms since 1970."""
+
+    directory: DataDirectory
+    store: EntryStore
+    key: SecretKey = field(repr=False)
+    clock: Callable[[], int] = field(default=now, repr=False)
+
+    @property
+    def author(self) -> bytes:
+        """The public key."""
+        return self.key.public
+
+
+# --- what is known here -------------------------------------------------------------------
+
+
+def my_marriages(me: Me) -> list[Marriage]:
+    """All of mine that are known here, the oldest first."""
+    open_statements(me.store)
+    with me.store.snapshot() as snapshot:
+        return marriages(statements_in(snapshot), me.author)
+
+
+def my_home(me: Me) -> MyHome | None:
+    """What was noted when I joined from here. Raises HomesFileError."""
+    return homes_file(me.directory.path).read().mine.get(me.author)
+
+
+def check_free(me: Me, server: bytes) -> None:
+    """Whether I am at home nowhere but, at most, at this server. Raises AlreadyMarriedError."""
+    for one in open_homes(my_marriages(me)):
+        if one.server != server:
+            raise AlreadyMarriedError(f"You are at home at {one.place}.")
+
+
+# --- joining ------------------------------------------------------------------------------
+
+
+def who_is_there(me: Me, road: Road, code: bytes = b"") -> IAm:
+    """Who answers, and that it is who should: the key in the URL, or the one that was there when
+    I joined. With a `code`: that it is good.
+
+    Raises PeerIdentityError, HomeInviteError, PeerError and its kinds.
+    """
+    answer = road.ask(Who(code))
+    if not isinstance(answer, IAm):
+        raise PeerError("The home answered another question than the one it was asked.")
+    known = my_home(me)
+    pinned = known.server if known is not None and known.url == road.url else None
+    for expected in (road.key, pinned):
+        if expected is not None and answer.node != expected:
+            raise PeerIdentityError(
+                f"The node there has the key {answer.node.hex()}, and {expected.hex()} was "
+                "expected."
+            )
+    return answer
+
+
+def join(me: Me, road: Road, code: bytes) -> MyHome:
+    """Be at home at the end of a road; joining again where one is at home changes nothing.
+
+    Raises AlreadyMarriedError, HomeInviteError, HomeRefusedError, PeerError and its kinds,
+    StoreError, HomesFileError.
+    """
+    there = who_is_there(me, road)
+    check_free(me, there.node)
+    hello = _open_hello(me, there.node)
+    is_new = hello is None
+    if hello is None:
+        who_is_there(me, road, code)
+        hello = say(me, Hello(there.node, road.url))
+    try:
+        welcome = _ask(me, road, there, code, hello)
+    except (HomeInviteError, HomeRefusedError):
+        if is_new:
+            say(me, Goodbye(hello.id, "The server refused."))
+        raise
+    return _note(me, road, there.node, hello, welcome)
+
+
+def _open_hello(me: Me, server: bytes) -> Statement | None:
+    """The latest that nobody took back."""
+    found = [one for one in my_marriages(me) if one.server == server and one.goodbye is None]
+    return found[-1].hello if found else None
+
+
+def _ask(me: Me, road: Road, there: IAm, code: bytes, hello: Statement) -> bytes:
+    """The header of the welcome, which is the server's own and for this hello."""
+    join_ = Join(
+        code,
+        max(0, there.clock - WINDOW_MS // 2),
+        there.clock + WINDOW_MS // 2,
+        _headers(me, hello),
+    )
+    signature = me.key.sign(join_.to_sign(there.node))
+    answer = road.ask(replace(join_, signature=signature))
+    if not isinstance(answer, Welcomed):
+        raise PeerError("The home answered another question than the one it was asked.")
+    entry = verify(UnverifiedEntry(Topic.HOMES.collection, answer.welcome, b""))
+    said = decode(entry.header)
+    expected = (there.node, me.author, hello.id)
+    welcome = said.said
+    if not isinstance(welcome, Welcome) or expected != (
+        said.author,
+        welcome.client,
+        welcome.hello,
+    ):
+        raise PeerError("The home's welcome is for somebody else.")
+    me.store.add_many([entry], [(0, Origin(me.clock(), there.node))])
+    return entry.header
+
+
+def _headers(me: Me, last: Statement) -> tuple[bytes, ...]:
+    """My statements about homes up to `last`, the latest MAX_STATEMENTS of them."""
+    with me.store.snapshot() as snapshot:
+        said = statements_in(snapshot).chain(me.author, Topic.HOMES).statements
+        ids = [one.id for one in said if one.rank <= last.rank][-MAX_STATEMENTS:]
+        found = snapshot.entries(Topic.HOMES.collection, ids)
+        return tuple(entry.header for entry in found)
+
+
+def _note(me: Me, road: Road, server: bytes, hello: Statement, welcome: bytes) -> MyHome:
+    with me.store.snapshot() as snapshot:
+        entry = snapshot.entry(Topic.HOMES.collection, hello.id)
+    assert entry is not None
+    mine = MyHome(me.author, server, road.url, me.clock(), entry.header, welcome)
+    with homes_file(me.directory.path).changing() as draft:
+        draft.value.mine[me.author] = mine
+    return mine
+
+
+def say(me: Me, said: Said) -> Statement:
+    """My next statement, in the store when this returns. Raises StoreError."""
+    with append_lock(me.directory.path):
+        open_statements(me.store)
+        with me.store.snapshot() as snapshot:
+            chain = statements_in(snapshot).chain(me.author, said.kind.topic)
+        entry = make(me.key, said, me.clock(), chain.latest)
+        me.store.add_many([entry], [(0, Origin(me.clock()))])
+    return decode(entry.header)
+
+
+# --- leaving ------------------------------------------------------------------------------
+
+
+def leave(
+    me: Me, road: Road | None, reason: str = "", server: bytes | None = None
+) -> list[Marriage]:
+    """Say goodbye to every open home, or to the one of a `server`; those that were left.
+
+    The goodbye goes to the home along the road, and with the next sync everywhere. Without a road
+    nobody is asked. What was left before is told again, so that this may be repeated.
+    Raises NoHomeError, PeerError and its kinds (before anything is said), StoreError.
+    """
+    found = [one for one in my_marriages(me) if server in (None, one.server)]
+    open_ = [one for one in found if one.welcome is not None and one.goodbye is None]
+    if not open_ and not any(one.goodbye for one in found):
+        raise NoHomeError(f"Author {me.author.hex()} has no home.")
+    if road is not None:
+        there = who_is_there(me, road)
+        open_ = [one for one in open_ if one.server == there.node]
+    last = None
+    for one in open_:
+        last = say(me, Goodbye(one.hello.id, reason))
+    if road is not None:
+        tell(me, road, last)
+    with homes_file(me.directory.path).changing() as draft:
+        mine = draft.value.mine.get(me.author)
+        if mine is not None and (server is None or mine.server == server):
+            del draft.value.mine[me.author]
+    return open_
+
+
+def tell(me: Me, road: Road, last: Statement | None = None) -> None:
+    """Bring my statements up to `last` (the latest if None) to a home. Raises PeerError."""
+    with me.store.snapshot() as snapshot:
+        chain = statements_in(snapshot).chain(me.author, Topic.HOMES)
+    last = last or chain.latest
+    if last is None:
+        return
+    answer = road.ask(Tell(_headers(me, last)))
+    if not isinstance(answer, Noted):
+        raise PeerError("The home answered another question than the one it was asked.")
+
+
+# --- heads --------------------------------------------------------------------------------
+
+
+def heads_there(me: Me, road: Road, log_ids: list[int]) -> dict[int, bytes]:
+    """By log id, the header of the head that the other side has; empty where it has none.
+
+    Raises PeerError and its kinds.
+    """
+    there = who_is_there(me, road)
+    found: dict[int, bytes] = {}
+    for start in range(0, len(log_ids), MAX_HEADS):
+        asked = tuple(log_ids[start : start + MAX_HEADS])
+        answer = road.ask(sign_heads(me.key, there, asked))
+        if not isinstance(answer, Are) or tuple(one for one, _ in answer.heads) != asked:
+            raise PeerError("The home answered another question than the one it was asked.")
+        found |= dict(answer.heads)
+    return found
+
+
+def sign_heads(key: SecretKey, there: IAm, log_ids: tuple[int, ...]) -> Heads:
+    """The question for the heads of my logs, signed for who is there."""
+    bare = Heads(
+        key.public,
+        max(0, there.clock - WINDOW_MS // 2),
+        there.clock + WINDOW_MS // 2,
+        log_ids,
+    )
+    return replace(bare, signature=keys.sign(key.seed, bare.to_sign(there.node)))

@@ -1,0 +1,207 @@
+"""May this node publish for an author? Asked before anything is signed, and before a server takes
+an entry for its clients.
+
+What is known here is asked, and nobody waits for a network: `check_heads` is for what others said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bamboo_compat.core import keys
+from bamboo_compat.core.entry import BadEntryError, decode
+from bamboo_compat.homes.book import homes_file
+from bamboo_compat.homes.errors import (
+    BehindHeadError,
+    CopiedDirectoryError,
+    NotTheHomeError,
+    TwoHomesError,
+)
+from bamboo_compat.homes.ledger import Ledger, Place
+from bamboo_compat.homes.marriages import Marriage, marriages, open_homes, statements_in
+from bamboo_compat.homes.receipts import Receipts
+from bamboo_compat.set.appending import NextPlace
+from bamboo_compat.set.index import BambooIndex
+from bamboo_compat.set.reading import Reader
+from bamboo_compat.statements.reading import open_statements
+from setsync.errors import InvalidEntryError
+from setsync.model.entry import UnverifiedEntry, verify
+from setsync.node.config import DataDirectory
+from setsync.node.place import is_in_place
+from setsync.store.contract import EntryStore, Origin, Snapshot
+
+INDEX = BambooIndex()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryState:
+    """What a data directory says besides its store. `mine`: by author, the server that it joined
+    from here. `is_in_place`: the directory was not copied here."""
+
+    path: Path
+    node: bytes
+    mine: Mapping[bytes, bytes] = field(default_factory=dict)
+    is_in_place: bool = True
+
+    @classmethod
+    def of(cls, directory: DataDirectory) -> DirectoryState:
+        """As it is now. Raises HomesFileError, PlaceFileError, KeyFileError."""
+        mine = homes_file(directory.path).read().mine
+        return cls(
+            directory.path,
+            directory.node_key().public,
+            {author: one.server for author, one in mine.items()},
+            is_in_place(directory.path),
+        )
+
+
+def open_indexes(store: EntryStore) -> None:
+    """Make all tables ready that the questions here need, for snapshots taken from now on."""
+    open_statements(store)
+    store.open_index(INDEX)
+
+
+def check_publish(snapshot: Snapshot, state: DirectoryState, author: bytes, log_id: int) -> None:
+    """Whether the next entry of this log may be signed, or taken, here; see `open_indexes`.
+
+    An author without a home may publish anywhere. Raises CopiedDirectoryError, TwoHomesError,
+    NotTheHomeError, BehindHeadError; LedgerError.
+    """
+    check_place(state)
+    check_home(snapshot, state, author)
+    check_ledger(snapshot, state, author, log_id)
+
+
+def check_place(state: DirectoryState) -> None:
+    """Raises CopiedDirectoryError."""
+    if not state.is_in_place:
+        raise CopiedDirectoryError(
+            f"{state.path} was made on another machine or disk, or is a copy. If the original "
+            "signs too, its logs fork."
+        )
+
+
+def check_home(snapshot: Snapshot, state: DirectoryState, author: bytes) -> None:
+    """Raises TwoHomesError, NotTheHomeError."""
+    homes = open_homes(marriages(statements_in(snapshot), author))
+    if len(homes) > 1:
+        raise TwoHomesError(f"Author {author.hex()} has {len(homes)} homes: {_places(homes)}.")
+    if homes and homes[0].server not in (state.node, state.mine.get(author)):
+        raise NotTheHomeError(
+            f"Author {author.hex()} is at home at {homes[0].place}, and not here."
+        )
+
+
+def check_ledger(snapshot: Snapshot, state: DirectoryState, author: bytes, log_id: int) -> None:
+    """Against what was signed here, and what the home signed that it has. Raises BehindHeadError,
+    LedgerError."""
+    height = _height(snapshot, author, log_id)
+    head = Ledger(state.path, author, log_id).head()
+    if head is not None and head.seq_num > height:
+        raise BehindHeadError(
+            f"Entry {head.seq_num} of log {log_id} was signed here, and the last one in the "
+            f"store is {height or 'none'}."
+        )
+    receipt = Receipts(state.path).last(author, log_id)
+    if receipt is not None and receipt.seq_num > height:
+        raise BehindHeadError(
+            f"The home {receipt.server.hex()} has signed that it has entry {receipt.seq_num} of "
+            f"log {log_id}, and the last one in the store is {height or 'none'}."
+        )
+
+
+def check_heads(
+    snapshot: Snapshot, author: bytes, log_id: int, heads: Iterable[tuple[str, bytes]]
+) -> None:
+    """Against what others have: who, and the header of the head there, empty if there is none.
+
+    A header that the author did not sign is nobody's. Raises BehindHeadError.
+    """
+    height = _height(snapshot, author, log_id)
+    for who, header in heads:
+        seq_num = _signed_number(author, log_id, header)
+        if seq_num > height:
+            raise BehindHeadError(
+                f"{who} has entry {seq_num} of log {log_id}, and the last one here is "
+                f"{height or 'none'}."
+            )
+
+
+def finish(store: EntryStore, ledger: Ledger, at: int) -> bool:
+    """Put the entry into the store that was signed last and did not get there; whether there was
+    one. `at` in ms since 1970. Raises StoreError, LedgerError."""
+    signed = ledger.unfinished()
+    if signed is None:
+        return False
+    with store.snapshot() as snapshot:
+        reader = Reader(snapshot.index_tables(INDEX))
+        log = reader.log(ledger.author, ledger.log_id)
+        if log is not None and log.height >= signed.seq_num:
+            return False
+    for collection in _collections(signed.header, signed.payload):
+        try:
+            entry = verify(UnverifiedEntry(collection, signed.header, signed.payload))
+        except InvalidEntryError:
+            continue
+        store.add_many([entry], [(0, Origin(at))])
+        return True
+    return False
+
+
+def follow_decision(store: EntryStore, ledger: Ledger, place: NextPlace) -> None:
+    """Let the ledger of a log go on at the place where the log does. Where it was decided that a
+    branch of others' making is right, that is after their entries, though numbers of it were
+    signed here for the other branch. Those entries have to be here: what is not here cannot have
+    been decided about. Where entries came by sync, it is after them.
+
+    Raises BehindHeadError, LedgerError.
+    """
+    if place.backlink is None:
+        if (head := ledger.head()) is not None:
+            raise _missing(ledger, head)
+        return
+    before = Place(place.seq_num - 1, place.backlink)
+    head = ledger.head()
+    if head == before:
+        return
+    if head is not None:
+        with store.snapshot() as snapshot:
+            if Reader(snapshot.index_tables(INDEX)).find(head.hash) is None:
+                raise _missing(ledger, head)
+    ledger.follow(before)
+
+
+def _missing(ledger: Ledger, head: Place) -> BehindHeadError:
+    return BehindHeadError(
+        f"Entry {head.seq_num} of log {ledger.log_id} was signed here, and is not in the store."
+    )
+
+
+def _collections(header: bytes, payload: bytes) -> list[str]:
+    from bamboo_compat.core.profiles import PROFILES
+    from bamboo_compat.set.format import collection_of
+
+    return [collection_of(profile, decode(header), payload) for profile in PROFILES.values()]
+
+
+def _height(snapshot: Snapshot, author: bytes, log_id: int) -> int:
+    log = Reader(snapshot.index_tables(INDEX)).log(author, log_id)
+    return log.height if log is not None else 0
+
+
+def _signed_number(author: bytes, log_id: int, header: bytes) -> int:
+    """The number of an entry that the author signed for this log; 0 of anything else."""
+    try:
+        entry = decode(header)
+    except BadEntryError:
+        return 0
+    if (entry.author, entry.log_id) != (author, log_id):
+        return 0
+    is_signed = keys.is_valid_signature(author, header[:-64], entry.signature)
+    return entry.seq_num if is_signed else 0
+
+
+def _places(homes: Iterable[Marriage]) -> str:
+    return " and ".join(one.place for one in homes)

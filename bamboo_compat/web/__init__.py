@@ -1,0 +1,1 @@
+"""Pages that Bamboo brings to the page of a node: guests of `setsync.web`."""

@@ -1,0 +1,1 @@
+"""The page: what an operator sees of a node, and may do to it, in a browser."""
