@@ -208,9 +208,7 @@ def _read_plain(data: bytes, at: int) -> Scan | None:
 
 
 def _plain_number(data: bytes, at: int) -> tuple[int, int]:
-    first = data[at]
-    if first < varu64.WIDE:
-        return first, at + 1
+    """A number of several bytes."""
     number, end = varu64.read(data, at)
     if end - at != varu64.canonical_width(number):
         raise _StopReading

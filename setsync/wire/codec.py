@@ -127,7 +127,7 @@ def decode(body: bytes, kind: Kind[T], what: str) -> T:
     except FieldError as error:
         raise PeerError(f"A field of {what} is wrong; expected {error}.") from error
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise PeerError(f"{what} is not readable: {error or type(error).__name__}.") from error
+        raise PeerError(f"{what} is not readable: {str(error) or type(error).__name__}.") from error
     if encode(value) != body:
         raise PeerError(f"{what} is not in its one canonical spelling.")
     return checked

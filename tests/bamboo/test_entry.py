@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from bamboo_compat.core import entry as entries
 from bamboo_compat.core import examine, varu64, yamf
 from bamboo_compat.core.examining import examine_first
-from bamboo_compat.core.report import Problem
+from bamboo_compat.core.lipmaa import has_lipmaalink
+from bamboo_compat.core.report import Finding, Problem, Reason
 from bamboo_compat.core.yamf import Flavour
 from tests.bamboo.logs import FLAVOURS, Author, seed
 
@@ -87,13 +89,17 @@ def test_varu64_comes_back(number: int, before: bytes, after: bytes) -> None:
 
 
 def samples() -> list[bytes]:
-    """Entries 1, 2, 4 and an end of log, in both flavours, with short and long log ids."""
+    """Entries 1, 2, 4 and an end of log, in both flavours, with short and long log ids; and
+    entries 247 to 249, with payloads of sizes around the first that takes two bytes."""
     found: list[bytes] = []
     for flavour in FLAVOURS:
         for log_id in (0, 247, 248, 2**64 - 1):
             author = Author(log_id=log_id, flavour=flavour)
             made = [*author.grow(4), author.append(end=True)]
             found.extend(made[at][0] for at in (0, 1, 3, 4))
+        wide = Author(flavour=flavour)
+        made = [*wide.grow(246), *(wide.append(bytes(size)) for size in (247, 248, 300))]
+        found.extend(data for data, _ in made[246:])
     return found
 
 
@@ -104,6 +110,54 @@ SAMPLES = samples()
 def test_what_is_encoded_decodes_to_itself(data: bytes) -> None:
     assert entries.encode(entries.decode(data)) == data
     assert len(data) <= entries.MAX_ENTRY
+
+
+def test_the_largest_entry_there_can_be_is_as_long_as_the_limit() -> None:
+    most = 2**64 - 1
+    seq_num = next(number for number in range(2**63, most) if has_lipmaalink(number))
+    tagged = yamf.hash_of(Flavour.YAMF, b"")
+    largest = entries.Entry(True, bytes(32), most, seq_num, tagged, tagged, most, tagged, bytes(64))
+    data = entries.encode(largest)
+    assert entries.decode(data) == largest
+    assert len(data) == entries.MAX_ENTRY
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "found"),
+    [
+        (b"", "1 bytes of the tag", "0 bytes"),
+        (GOLDEN[:32], "32 bytes of the author", "31 bytes"),
+        (GOLDEN[:33], "1 bytes of the log id", "0 bytes"),
+        (GOLDEN[:34], "3 bytes of the log id", "1 bytes"),
+        (GOLDEN[:35], "3 bytes of the log id", "2 bytes"),
+        (GOLDEN[:36], "1 bytes of the sequence number", "0 bytes"),
+        (GOLDEN[:37], "1 bytes of the kind of a lipmaalink", "0 bytes"),
+        (GOLDEN[:38], "1 bytes of the size of a lipmaalink", "0 bytes"),
+        (GOLDEN[:70], "32 bytes of a lipmaalink", "31 bytes"),
+        (GOLDEN[:104], "32 bytes of a backlink", "31 bytes"),
+        (GOLDEN[:105], "1 bytes of the payload size", "0 bytes"),
+        (GOLDEN[:139], "32 bytes of a payload hash", "31 bytes"),
+        (GOLDEN[:-1], "64 bytes of the signature", "63 bytes"),
+    ],
+)
+def test_where_bytes_are_missing_it_says_how_many_of_what(
+    data: bytes, expected: str, found: str
+) -> None:
+    with pytest.raises(entries.BadEntryError) as caught:
+        entries.decode(data)
+    assert [*caught.value.findings] == [Finding(Reason.TRUNCATED, expected, found)]
+    assert str(caught.value) == f"truncated: expected {expected}, found {found}"
+
+
+def test_a_hash_that_does_not_exist_is_stepped_over_up_to_255_bytes() -> None:
+    first = Author().make(1, b"1")
+    head, tail = first[:38], first[38 + 34 :]
+    for size, there in ((255, True), (256, False)):
+        data = head + b"\x00" + varu64.encode(size) + bytes(size) + tail
+        found = entries.scan(data)
+        assert [finding.reason for finding in found.findings] == [Reason.BAD_HASH]
+        assert (found.entry is not None) == there
+        assert found.entry is None or found.entry.signature == first[-64:]
 
 
 @given(st.data())
@@ -212,3 +266,22 @@ def test_the_encoder_refuses_what_no_entry_can_be() -> None:
     ):
         with pytest.raises(ValueError, match=r"."):
             entries.encode(bad)
+
+
+def _changed(entry: entries.Entry, field: str, value: Any) -> entries.Entry:
+    return entry._replace(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("lipmaalink", "lipmaalink"), ("backlink", "backlink"), ("payload_hash", "payload hash")],
+)
+def test_the_encoder_says_which_hash_is_wrong_and_how(field: str, name: str) -> None:
+    good = entries.decode(SAMPLES[2])
+    with pytest.raises(ValueError, match=f"^The {name} is missing"):
+        entries.encode(_changed(good, field, None))
+    with pytest.raises(ValueError, match=f"^The {name} is not a hash: 0020[.]$"):
+        entries.encode(_changed(good, field, b"\x00\x20"))
+    if field != "payload_hash":
+        with pytest.raises(ValueError, match=f"^The {name} must be left out"):
+            entries.encode(_changed(entries.decode(SAMPLES[0]), field, good.payload_hash))

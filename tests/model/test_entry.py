@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,9 +14,18 @@ from hypothesis import strategies as st
 from setsync.errors import InvalidEntryError, InvalidNameError
 from setsync.limits import MAX_HEADER, MAX_LINKS, MAX_PAYLOAD
 from setsync.model import formats
-from setsync.model.entry import Entry, UnverifiedEntry, entry_id, make_entry, trusted, verify
+from setsync.model.entry import (
+    ID_BYTES,
+    Entry,
+    UnverifiedEntry,
+    entry_id,
+    make_entry,
+    trusted,
+    verify,
+)
 from setsync.model.formats import Claims
 from setsync.model.keys import SecretKey, is_valid_signature
+from setsync.model.native import sign_header
 from tests.helpers import MIDNIGHT, entries, keys, some_bytes
 
 AUTHOR = SecretKey(bytes(range(32)))
@@ -157,7 +168,10 @@ def test_the_header_made_by_hand_is_the_one_that_make_entry_makes() -> None:
         (signed(links=ASCENDING), "17 links"),
         (signed(link_count=1), "should have"),
         (signed(links=ASCENDING[:2], link_count=1), "should have"),
-        (signed(name=b""), "fewer than the shortest|bytes"),
+        (signed(name=b""), "it has 147 bytes, fewer than the shortest"),
+        (signed(name=b"a")[:-1], "it has 147 bytes, fewer than the shortest"),
+        (signed(name=b"ab")[:-1], "ends inside"),
+        (signed(name=b"a", name_length=2), "ends inside"),
         (signed(name=b"note\xff"), "not UTF-8"),
         (signed(name=b"\xc0\xaf"), "not UTF-8"),
         (signed(name=b"\xc1\x81bc"), "not UTF-8"),
@@ -217,22 +231,37 @@ def test_no_clock_decides_an_entry_of_any_time_is_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "kind"),
+    ("payload", "timestamp", "links", "reason"),
     [
-        (lambda: make_entry(AUTHOR, "notes", b"", -1), InvalidEntryError),
-        (lambda: make_entry(AUTHOR, "notes", b"", 2**64), InvalidEntryError),
-        (lambda: make_entry(AUTHOR, "notes", b"", 0, ASCENDING), InvalidEntryError),
-        (lambda: make_entry(AUTHOR, "notes", b"", 0, (b"short",)), InvalidEntryError),
-        (lambda: make_entry(AUTHOR, "notes", bytes(MAX_PAYLOAD + 1), 0), InvalidEntryError),
-        (lambda: make_entry(AUTHOR, "no*tes", b"", 0), InvalidNameError),
-        (lambda: make_entry(AUTHOR, "n" * 256, b"", 0), InvalidNameError),
+        (b"", -1, (), "bad_timestamp"),
+        (b"", 2**64, (), "bad_timestamp"),
+        (b"", 0, ASCENDING, "bad_links"),
+        (b"", 0, (bytes(31),), "bad_links"),
+        (b"", 0, (bytes(33),), "bad_links"),
+        (b"", 0, (bytes(32), bytes(31)), "bad_links"),
+        (bytes(MAX_PAYLOAD + 1), 0, (), "payload_too_large"),
     ],
 )
 def test_what_could_not_be_verified_is_not_made(
-    make: Callable[[], Entry], kind: type[Exception]
+    payload: bytes, timestamp: int, links: tuple[bytes, ...], reason: str
 ) -> None:
-    with pytest.raises(kind):
-        make()
+    with pytest.raises(InvalidEntryError) as caught:
+        sign_header(AUTHOR, "notes", payload, timestamp, links)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("name", ["", "no*tes", "n" * 256])
+def test_an_entry_of_no_collection_is_not_made(name: str) -> None:
+    with pytest.raises(InvalidNameError):
+        make_entry(AUTHOR, name, b"", 0)
+
+
+def test_the_largest_payload_is_made_and_verified_and_no_larger_one() -> None:
+    largest = make_entry(AUTHOR, "notes", bytes(MAX_PAYLOAD), 0)
+    assert verify(claim(largest)).size == len(largest.header) + MAX_PAYLOAD
+    assert refusal(UnverifiedEntry("notes", largest.header, bytes(MAX_PAYLOAD + 1))) == (
+        "payload_too_large"
+    )
 
 
 def test_the_largest_native_header_fits_the_limit() -> None:
@@ -248,6 +277,24 @@ def test_an_entry_is_made_by_verify_alone_and_stays_as_it_was_checked() -> None:
     for name in ("id", "collection", "header", "payload", "claims", "more"):
         with pytest.raises(AttributeError):
             setattr(entry, name, b"")
+
+
+def test_an_entry_is_not_copied_around_its_checks() -> None:
+    for take_along in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="send its bytes"):
+            take_along(golden())
+
+
+def test_an_entry_shows_its_id_and_its_collection() -> None:
+    assert repr(golden()) == "Entry(3ee863d206ab9d85 in 'notes/é')"
+
+
+def test_a_size_counts_header_and_payload_and_nothing_withheld() -> None:
+    assert claim(golden()).size == 219 + 5
+    for payload, size in ((None, 219), (b"", 219)):
+        assert UnverifiedEntry("notes/é", golden().header, payload).size == size
+    assert verify(UnverifiedEntry("notes/é", golden().header, None)).size == 219
+    assert len(golden().id) == ID_BYTES == 32
 
 
 def test_links_are_put_in_order_and_doubles_left_out() -> None:

@@ -175,6 +175,29 @@ def test_a_stranger_in_a_cell_does_not_disturb_the_others() -> None:
     assert decoder.feed(symbols - place([77], [-1], [stranger], 50)) == NeedMore(1, 50)
 
 
+def test_strangers_among_many_take_nothing_from_any_of_them() -> None:
+    """Whatever is taken in one pass with a stranger has its own sign and its own cells."""
+    stop = 60
+    theirs, mine = array(range(100, 107)), array(range(200, 207))
+    honest = difference(theirs, mine, 0, stop)
+    for stranger in range(300, 320):
+        free = [
+            cell
+            for cell in range(stop)
+            if cell not in cells_of(stranger, stop) and not honest.counts[cell]
+        ]
+        symbols = difference(theirs, mine, 0, stop)
+        crafted = place([stranger], [1], [free[stranger % len(free)]], stop)
+        symbols.sums ^= crafted.sums
+        symbols.checks ^= crafted.checks
+        symbols.counts += crafted.counts
+        decoder = Decoder(KEY, lambda ids: np.isin(ids, mine))
+        found = decoder.feed(symbols)
+        assert isinstance(found, NeedMore)
+        assert (decoder._left - crafted).is_zero() == (found.found == 14)
+        assert found.found in (13, 14)
+
+
 def test_more_ids_than_cells_are_refused() -> None:
     """A second guard: sketches that get so far take ids whose checksums were ground to cancel.
 

@@ -172,6 +172,11 @@ def test_mismatched_intervals_and_keys_are_refused() -> None:
         symbols.slice(1, 3)
     with pytest.raises(ValueError, match="the limit is"):
         Symbols.empty(0, 2**24 + 1, UNIVERSAL)
+    with pytest.raises(ValueError, match="the limit is"):
+        Symbols.empty(-1, 4, UNIVERSAL)
+    with pytest.raises(ValueError, match="the limit is"):
+        Symbols.empty(5, 4, UNIVERSAL)
+    assert len(Symbols.empty(2**24 - 1, 2**24, UNIVERSAL)) == 1
     with pytest.raises(ValueError, match="32 bytes"):
         SketchKey.derive(b"short")
 
@@ -195,6 +200,17 @@ def test_the_density_is_that_of_the_mapping() -> None:
     assert abs(scores).max() < 5
     assert abs(scores.mean()) < 4 / math.sqrt(cells)
     assert abs(scores.std() - 1) < 4 / math.sqrt(2 * cells)
+
+
+def test_the_density_of_an_interval_is_a_part_of_the_whole() -> None:
+    whole = sketch.density(0, 9).tolist()
+    for start in range(9):
+        assert sketch.density(start, 9).tolist() == whole[start:]
+
+
+def test_a_leap_is_from_1_to_2_to_the_26th_and_ignores_the_low_bits() -> None:
+    draws = np.array([0, 2**12 - 1, 2**12, 3 << 12, MASK], np.uint64)
+    assert sketch._leaps(draws).tolist() == [2.0**26, 2.0**26, 2.0**26 / 2**0.5, 2.0**25, 1.0]
 
 
 def test_the_cells_of_an_id_are_independent() -> None:
@@ -239,12 +255,27 @@ def test_the_estimate_knows_the_surplus_without_counts() -> None:
     assert sketch.estimate_difference(np.zeros(63, np.int64), 1, 0) == 0.0
 
 
+@pytest.mark.parametrize(("start", "surplus"), [(0, 3), (0, -40), (1, 3), (1, 0), (2, 3), (5, -2)])
+def test_the_estimate_is_the_stated_mean_over_all_cells_but_the_first(
+    start: int, surplus: int
+) -> None:
+    counts = np.array([3, -5, 7, 0, 2, 11], np.int64)
+    terms: list[float] = []
+    for cell, count in enumerate(counts.tolist(), start):
+        p = (2 * (cell + 2) - 1) / (cell + 2) ** 2
+        if cell:
+            terms.append((count - surplus * p) ** 2 / (p * (1 - p)))
+    wanted = max(abs(surplus), sum(terms) / len(terms))
+    assert sketch.estimate_difference(counts, start, surplus) == pytest.approx(wanted, rel=1e-12)
+
+
 def test_symbols_for_is_monotone_and_follows_the_table() -> None:
     sizes = [sketch.symbols_for(d) for d in range(30_000)]
     assert sizes[0] == sizes[1] == 1
     assert all(a <= b for a, b in pairwise(sizes))
     for d, *quantiles in sketch.SYMBOLS_NEEDED:
         assert [sketch.symbols_for(d, percent) for percent in (50, 95, 99)] == quantiles
+    assert sketch.symbols_for(20_000 + 100) == 27_346 + 136
     assert 1.35 * 10**6 < sketch.symbols_for(10**6) < 1.4 * 10**6
 
 

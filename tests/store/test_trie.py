@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from setsync.reconcile.digest import EMPTY, Summary, summarise
+from setsync.reconcile.sketch import SketchKey, encode
+from setsync.reconcile.view import CELLS
 from setsync.store import layout
 from setsync.store.environment import Environment, Transaction
 from setsync.store.nodes import LmdbNodes
@@ -171,6 +174,71 @@ def test_a_node_that_is_missing_is_named_and_never_taken_for_an_empty_range() ->
         with pytest.raises(MissingNodeError) as caught:
             trie.insert([newcomer])
         assert caught.value.args == (lost,)
+
+
+class _ReadingNodes(DictNodes):
+    """Counts the leaves that were read in order."""
+
+    def leaves_from(self, id_: bytes) -> Iterator[bytes]:
+        for leaf in super().leaves_from(id_):
+            self.reads += 1
+            yield leaf
+
+    reads = 0
+
+
+def test_as_many_leaves_are_read_as_the_limit_asks_for_and_one_behind_the_range() -> None:
+    nodes = _ReadingNodes()
+    trie = Trie(nodes, 1)
+    ids = sorted(bytes([first]) + bytes(31) for first in range(0, 256, 8))
+    trie.insert(ids)
+    for limit in (1, 2, 5):
+        nodes.reads = 0
+        assert [row.tobytes() for row in trie.view().ids("", limit=limit)] == ids[:limit]
+        assert nodes.reads == limit
+    nodes.reads = 0
+    assert [row.tobytes() for row in trie.view().ids("3")] == ids[6:8]
+    assert nodes.reads == 3
+
+
+def test_a_leaf_that_stays_one_is_written_over_and_never_forgotten() -> None:
+    class Nodes(DictNodes):
+        def delete_leaf(self, prefix: str) -> None:
+            super().delete_leaf(prefix)
+            forgotten.append(prefix)
+
+    forgotten: list[str] = []
+    trie = Trie(Nodes(), 3)
+    for first in (0x10, 0x20, 0x30):
+        trie.insert([bytes([first]) + bytes(31)])
+    assert forgotten == []
+    trie.insert([bytes([0x40]) + bytes(31)])
+    assert forgotten == [""]
+
+
+def test_a_match_across_two_ids_is_no_member() -> None:
+    """An id that begins where another one is in the middle, in a set made for it."""
+    within = bytes(16) + b"\x01" * 32 + bytes([2]) * 16
+    ids = sorted([within[:32], within[32:]])
+    nodes = DictNodes()
+    trie = Trie(nodes, 4)
+    trie.insert(ids)
+    assert within.find(b"\x01" * 32) == 16
+    assert find_arrival(nodes, b"\x01" * 32) is None
+    trie.insert([b"\x01" * 32])
+    assert find_arrival(nodes, b"\x01" * 32) == 2
+    assert [find_arrival(nodes, id_) for id_ in ids] == [0, 1]
+
+
+@pytest.mark.parametrize("prefix", ["", "3", "30", "f"])
+def test_the_sketch_of_a_range_is_that_of_its_ids(prefix: str) -> None:
+    ids = sorted(bytes([first]) + bytes(31) for first in range(0, 256, 8))
+    trie = Trie(DictNodes(), 2)
+    trie.insert(ids)
+    found = trie.view().sketch(prefix)
+    short = [int.from_bytes(id_[:8], "big") for id_ in ids if id_.hex().startswith(prefix)]
+    wanted = encode(np.array(short, np.uint64), 0, CELLS, SketchKey.UNIVERSAL)
+    assert (found - wanted).is_zero()
 
 
 class TrieMachine(RuleBasedStateMachine):
