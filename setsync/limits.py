@@ -77,7 +77,7 @@ ENTRY_BATCH = 256 * KIB
 # what goes with it.
 PAYLOAD_PIECE = 192 * KIB
 # Ids read from the store in one snapshot while streaming a range.
-IDS_PER_READ = 4_096
+IDS_PER_READ = 1_024
 
 # --- one session ------------------------------------------------------------------------
 
@@ -127,8 +127,9 @@ ASK_AGAIN_SECONDS = 3_600.0
 WANTS_UNDER_WAY = 2
 # Ids of entries that a peer brought lately, and that are not sent back to it: 40 bytes each.
 HEARD_IDS = 16_384
-# Frames waiting to be sent, per connection; the sender stops reading more from the store.
-UNSENT_FRAMES = 4
+# Frames waiting to be sent, per connection, besides the one under way and the one that is being
+# made; the sender stops reading more from the store. A peer that never reads costs a MiB so.
+UNSENT_FRAMES = 0
 
 # --- waiting ----------------------------------------------------------------------------
 
@@ -245,6 +246,25 @@ MAX_PATTERNS_TEXT = 12 * KIB
 # The store counts in 8 bytes.
 MAX_QUOTA = 2**63 - 1
 
+# --- settings ---------------------------------------------------------------------------
+
+# A page of settings has 2 KiB, and hundreds of peers may be named in it.
+MAX_SETTINGS_FILE = 64 * KIB
+# Half of what 64-bit processors let a process address.
+MAX_MAP_SIZE = 2**46
+
+# --- doctor -----------------------------------------------------------------------------
+
+# Longest time in which a peer that 'doctor' dials has to answer.
+DOCTOR_DIAL_SECONDS = 10.0
+# Dialled at once, and at most: who has more peers gets an answer within two minutes, too.
+DOCTOR_DIALS = 16
+MAX_DOCTOR_DIALS = 128
+# Clocks of machines that are kept right differ by far less.
+CLOCK_TOLERANCE_SECONDS = 60.0
+# From here on the map is soon full, and doubling it waits for everybody who reads.
+MAP_SHARE = 0.8
+
 # --- the page ---------------------------------------------------------------------------
 
 # Browsers send a few hundred bytes of headers; a cookie of another program on this machine may
@@ -324,3 +344,5 @@ TURNS_MEMORY = 1_048_576
 MAX_TURNS_REMEMBERED = 4_096
 # The server looks this often for entries that other processes put into its directory.
 NOTICE_SECONDS = 0.5
+# A service manager reads its socket at once; one that does not is not waited for.
+NOTIFY_SECONDS = 1.0

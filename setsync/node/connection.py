@@ -35,6 +35,7 @@ from setsync.wire.messages import AbortMessage, Message
 T = TypeVar("T")
 
 _READ_BYTES = 64 * limits.KIB
+_WRITE_BYTES = 64 * limits.KIB
 
 
 class Connection:
@@ -178,7 +179,9 @@ class Connection:
     async def _hand_over(self, frame: bytes) -> bool:
         """Give a frame to the network; False when the connection is broken."""
         try:
-            await self._stream.send_all(frame)
+            # TLS holds what it is given twice over until the network has taken it.
+            for at in range(0, len(frame), _WRITE_BYTES):
+                await self._stream.send_all(frame[at : at + _WRITE_BYTES])
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
         self._last_taken = trio.current_time()

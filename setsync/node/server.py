@@ -147,6 +147,7 @@ class _Responding:
         self._served = served
         self._guest = guest
         self._agreement: Agreement
+        self._receiver: Receiver
         self._began = 0
         self._compared = 0
         self._turn = -1
@@ -201,7 +202,7 @@ class _Responding:
             self._connection,
             self._local,
             self._agreement.initiator.node,
-            Receiver.of(self._agreement.initiator),
+            self._receiver,
             self._agreement.is_mutual,
             self._compared,
             self._served.count_sent,
@@ -230,6 +231,7 @@ class _Responding:
             wants_payloads=wants,
         )
         self._agreement = Agreement.of(theirs, mine)
+        self._receiver = Receiver.of(theirs)
         self._key = self._agreement.key(0)
         self._served.peer = theirs.node.hex()
         await self._connection.send(mine)
@@ -477,8 +479,7 @@ class _Responding:
         await self._say_sent()
 
     async def _send(self, take: Take) -> None:
-        receiver = Receiver.of(self._agreement.initiator)
-        await send_entries(self._connection, self._local, take, receiver, self._count_sent)
+        await send_entries(self._connection, self._local, take, self._receiver, self._count_sent)
 
     async def _say_sent(self) -> None:
         self._all_sent = True

@@ -88,15 +88,23 @@ async def send_entries(
     while ids := await local.offload(_next_ids, local, take, receiver, after):
         after = ids[-1]
         while ids:
-            batch, used = await local.offload(_read_batch, local.store, take.collection, ids)
+            messages, count, used = await local.offload(_prepare, local.store, take, receiver, ids)
             ids = ids[used:]
-            if take.only_payloads:
-                batch = [entry for entry in batch if receiver.takes(entry)]
-            if batch:
-                messages = await local.offload(in_messages, take.collection, batch, receiver)
-                on_sent(take.collection, len(batch))
-                for message in messages:
-                    await connection.send(message)
+            if count:
+                on_sent(take.collection, count)
+            while messages:
+                # Of what waits for a slow peer, nothing is held twice.
+                await connection.send(messages.pop(0))
+
+
+def _prepare(
+    store: EntryStore, take: Take, receiver: Receiver, ids: Sequence[bytes]
+) -> tuple[list[Entries | Piece | Packed], int, int]:
+    """Messages of one batch, how many entries are in them, and how many of the ids that used."""
+    batch, used = _read_batch(store, take.collection, ids)
+    if take.only_payloads:
+        batch = [entry for entry in batch if receiver.takes(entry)]
+    return in_messages(take.collection, batch, receiver), len(batch), used
 
 
 def _next_ids(local: Local, take: Take, receiver: Receiver, after: bytes) -> list[bytes]:

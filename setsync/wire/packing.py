@@ -7,6 +7,10 @@ is known to be that of a message and no more.
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+
 import zstandard
 
 from setsync import limits
@@ -28,16 +32,32 @@ _SKIPPED = 8
 _PACKABLE = {LAYOUTS[kind].type for kind in (Entries, Piece)}
 
 
+# Each takes 0.65 MiB once it was used: as many are kept as threads use them at a time, and not
+# one for each peer.
+_COMPRESSORS: deque[zstandard.ZstdCompressor] = deque(maxlen=4)
+
+
+@contextlib.contextmanager
+def _compressor() -> Iterator[zstandard.ZstdCompressor]:
+    """One that no other thread uses meanwhile."""
+    try:
+        compressor = _COMPRESSORS.pop()
+    except IndexError:
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    yield compressor
+    _COMPRESSORS.append(compressor)
+
+
 class Packer:
     """Compresses the messages of one direction, as long as that helps."""
 
     def __init__(self, enabled: bool) -> None:
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL) if enabled else None
+        self._enabled = enabled
         self._skip = 0
 
     def pack(self, message: Entries | Piece) -> Entries | Piece | Packed:
         """The message, or a smaller one that holds it."""
-        if self._compressor is None:
+        if not self._enabled:
             return message
         if self._skip:
             self._skip -= 1
@@ -46,7 +66,8 @@ class Packer:
         body = frame[HEAD_BYTES:]
         if len(body) < _LEAST_BYTES:
             return message
-        data = self._compressor.compress(body)
+        with _compressor() as compressor:
+            data = compressor.compress(body)
         if len(data) > _WORTH * len(body):
             self._skip = _SKIPPED
             return message

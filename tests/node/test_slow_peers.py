@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -18,13 +21,20 @@ import trio.testing
 
 from setsync import limits
 from setsync.errors import PeerError, PeerTimeoutError, SetsyncError
+from setsync.node.channel import dial
 from setsync.node.client import Options, run_initiator
+from setsync.node.identity import Identity
 from setsync.node.local import Local
 from setsync.node.server import run_responder
+from setsync.reconcile.questions import Range
+from setsync.reconcile.wants import ALL, Wanted
+from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore
 from setsync.wire import messages as m
-from tests.helpers import entries
+from tests.helpers import entries, keys
+from tests.node.alone import Alone, at_percent
 from tests.node.ends import HELLO, NODES, Peer, Script, Side, greet_as_initiator, opened, simulate
+from tests.node.impostors import ANNA
 
 ENTRIES = 2_000
 WHOLE_LIST = m.Questions(((2, 0, b"\x00", (0,)),) * 3)
@@ -139,6 +149,104 @@ def test_a_hundred_slow_peers_take_under_a_hundred_mebibytes(what: str) -> None:
 def _peak() -> int:
     """The most memory that this process has had, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
+
+
+# --- over real sockets --------------------------------------------------------------------
+
+SOON = {"SEND_TIMEOUT": 30.0, "IDLE_TIMEOUT": 30.0}
+"""So that the test need not wait for minutes; the node it is for runs in another process."""
+HELD, LACKING, VISITS = 20_000, 100, 20
+COST_EACH = limits.MIB
+"""Of entries that wait to be sent: UNSENT_FRAMES, one on its way in both forms, and the next."""
+EVERYTHING_THERE = Wanted(Range(0, ""), ALL, HELD).to_wire()
+
+
+async def _dial_slowly(port: int, number: int) -> tuple[trio.SocketStream, Peer]:
+    """A peer with the smallest buffer that the system allows, up to where it may ask."""
+    [secret] = keys(1, seed=3_000 + number)
+    socket = trio.socket.socket()
+    socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 1)
+    await socket.connect(("127.0.0.1", port))
+    stream = trio.SocketStream(socket)
+    channel = await dial(stream, Identity.of(secret), ANNA.public)
+    peer = Peer(channel.stream)
+    await peer.say(replace(HELLO, node=secret.public))
+    await peer.hear_a(m.Hello)
+    await peer.say(m.Catalog(bytes(16)))
+    await peer.hear_a(m.Listed)
+    return stream, peer
+
+
+async def _is_slow(port: int, number: int, reads: bool, has_asked: trio.Event) -> None:
+    stream, peer = await _dial_slowly(port, number)
+    await peer.say(m.Totals(0, HELD), m.Want((EVERYTHING_THERE,), 0))
+    has_asked.set()
+    with contextlib.suppress(trio.BrokenResourceError):
+        while reads and await stream.receive_some(1):  # noqa: ASYNC110
+            await trio.sleep(1)
+    await trio.sleep_forever()
+
+
+async def _visits(port: int, first: int) -> list[float]:
+    """Seconds that honest sessions take, one after the other, which lack the same each."""
+    times: list[float] = []
+    for number in range(first, first + VISITS):
+        [secret] = keys(1, seed=4_000 + number)
+        store = MemoryStore()
+        store.add_many(entries(HELD)[LACKING:])
+        async with opened(Side(store), secret.public) as local:
+            started = trio.current_time()
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            channel = await dial(stream, Identity.of(secret), ANNA.public)
+            report = await run_initiator(channel.stream, local, Options(), peer=channel.peer)
+            times.append(trio.current_time() - started)
+        assert report.in_sync
+        assert report.entries_received == LACKING
+    return times
+
+
+async def _slow_crowd(node: Alone, number: int, reads: bool) -> None:
+    await _visits(node.port, 0)
+    alone = await _visits(node.port, 100)
+    before = node.ask("figures")["anonymous"]
+    async with trio.open_nursery() as nursery:
+        for at in range(number):
+            has_asked = trio.Event()
+            nursery.start_soon(_is_slow, node.port, at, reads, has_asked)
+            await has_asked.wait()
+        assert node.ask("figures")["through"] == number
+        meanwhile = await _visits(node.port, 200)
+        told = node.ask("figures")
+        grown = told["anonymous"] - before
+        assert told["through"] == number, told["reasons"]
+        reasons: Counter[str] = Counter()
+        with trio.fail_after(4 * SOON["SEND_TIMEOUT"]):
+            while told["through"]:
+                await trio.sleep(0.5)
+                told = node.ask("figures")
+                reasons.update(told["reasons"])
+        nursery.cancel_scope.cancel()
+    p95 = [1000 * at_percent(times, 95) for times in (alone, meanwhile)]
+    print(
+        f"{number} peers, that read: {reads}: {grown / limits.MIB:.1f} MiB more; honest sessions "
+        f"{p95[0]:.0f} ms at p95 alone, {p95[1]:.0f} ms meanwhile; {dict(reasons)}"
+    )
+    assert sum(reasons.values()) == number
+    assert grown <= number * COST_EACH
+    assert p95[1] <= 2 * p95[0]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("reads", [False, True], ids=["never read", "read a byte a second"])
+@pytest.mark.parametrize("number", [20, 100])
+def test_slow_peers_at_a_real_node_cost_a_mebibyte_each_and_hold_up_nobody(
+    tmp_path: Path, number: int, reads: bool
+) -> None:
+    with Store.open(tmp_path / "store") as store:
+        store.add_many(entries(HELD))
+    with Alone(tmp_path / "store", limits=SOON) as node:
+        trio.run(_slow_crowd, node, number, reads)
 
 
 # --- a responder that answers at the last moment ------------------------------------------
