@@ -75,7 +75,7 @@ def append(
     from setsync.model.keys import read_key_file
 
     key = read_key_file(key_file)
-    payload = _read(file, read_settings().max_payload)
+    payload = _read(file, read_settings(data).max_payload)
     with opened(data) as (directory, store):
         # Before the lock: others need not wait while we wait for a network.
         heads = ask_others(directory, store, key, log_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from bamboo_compat.cli.fork_view import (
     view_of,
 )
 from bamboo_compat.cli.fork_words import find_fork, id_prefix, short_id
+from bamboo_compat.cli.home_common import confirm
 from bamboo_compat.cli.wording import short
 from bamboo_compat.core.report import Fork, ForkKind
 from bamboo_compat.decisions.errors import (
@@ -29,6 +31,7 @@ from bamboo_compat.decisions.errors import (
 )
 from bamboo_compat.decisions.foresight import foresee
 from bamboo_compat.decisions.limits import MAX_REASON, MAX_WHO
+from bamboo_compat.homes.dangers import Act
 from bamboo_compat.homes.errors import NotConfirmedError
 from setsync.cli.common import data_option, json_option, opened, print_json, printable, say
 
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 _NUMBER = re.compile("[0-9]{1,4}")
 _HASH = re.compile("[0-9a-f]{8,132}")
 _WHOLE = re.compile("0020[0-9a-f]{64}|0040[0-9a-f]{128}")
-_WORD = "decide"
+_WORD = Act.DECIDE_AGAINST_OWN.value.word
 
 
 def _reason(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -135,7 +138,7 @@ def decide(
             name = branch_name(number_of(view, fork, node), named)
         if key is not None or foresight.own:
             what = f"To decide fork {short(fork.id)} for {name}"
-            _confirm(what, foresight.sentences, yes=yes, as_json=as_json)
+            _confirm(what, foresight.sentences, yes=yes, as_json=as_json, own=foresight.own)
         statement = None
         if key is None:
             decide_here(directory.path, fork.id, named, who=who(), at=now_(), reason=reason)
@@ -267,16 +270,22 @@ def now_() -> int:
 # --- asking -------------------------------------------------------------------------------
 
 
-def _confirm(what: str, sentences: object, *, yes: bool, as_json: bool) -> None:
-    """Say what would happen, and go on only if that is wanted. Raises NotConfirmedError."""
-    assert isinstance(sentences, list | tuple)
+def _confirm(
+    what: str, sentences: Sequence[str], *, yes: bool, as_json: bool, own: bool = False
+) -> None:
+    """Say what would happen, and go on only if that is wanted. `own`: it is against what was
+    brought here, one of the dangerous actions. Raises NotConfirmedError."""
     if not as_json:
         for sentence in sentences:
             say(sentence)
+    why = f"{what}, it has to be confirmed."
+    if own:
+        confirm(Act.DECIDE_AGAINST_OWN, why, yes)
+        return
     if yes:
         return
     if as_json or not _is_asked():
-        raise NotConfirmedError(f"{what}, it has to be confirmed.")
+        raise NotConfirmedError(why)
     typed = click.prompt(f"{what}, type {_WORD}", default="", show_default=False, err=True)
     if typed.strip() != _WORD:
         raise NotConfirmedError("That was another word.")

@@ -15,6 +15,7 @@ COMMANDS = {
     "export": Lazy("bamboo_compat.cli.home_archive:export", "Write all that I signed into a file."),
     "import": Lazy("bamboo_compat.cli.home_archive:import_", "Take such a file."),
     "adopt": Lazy("bamboo_compat.cli.home_status:adopt", "Sign with a directory that was copied."),
+    "receipts": Lazy("bamboo_compat.cli.publish:receipts", "What my home has signed that it has."),
     "invite": Lazy("bamboo_compat.cli.home_invite:invite", "Be a home: make invites for authors."),
     "clients": Lazy("bamboo_compat.cli.home_clients:clients", "Who is at home on this server?"),
 }

@@ -118,7 +118,7 @@ class _Ways:
             local = open_local(
                 self.me.store,
                 node_id=key.public,
-                max_payload=common.settings().max_payload,
+                max_payload=common.settings(directory.path).max_payload,
                 policy=directory.policy.read,
                 groups=directory.groups_of,
             )

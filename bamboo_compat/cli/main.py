@@ -16,6 +16,7 @@ COMMANDS = {
     "logs": Lazy("bamboo_compat.cli.logs:logs", "List the logs that are here."),
     "log": Lazy("bamboo_compat.cli.log:log", "Show one log: its branches, gaps and faults."),
     "append": Lazy("bamboo_compat.cli.append:append", "Add an entry to a log of yours."),
+    "publish": Lazy("bamboo_compat.cli.publish:publish", "Publish an operation at your home."),
     "certificate": Lazy(
         "bamboo_compat.cli.certificate:certificate", "Give the few entries that verify one."
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from setsync.errors import LocalError, PeerRefusedError, UsageError
+from setsync.errors import LocalError, PeerError, PeerRefusedError, UsageError
 
 AWAY = 11
 COPIED = 12
@@ -112,3 +112,10 @@ class HomeRefusedError(PeerRefusedError):
     """The home gave its reason above; nothing was used up there."""
 
     code = "home_refused"
+
+
+class NotTakenError(PeerError):
+    """What was signed is in the store here, and its number is used: do not publish the same again.
+    'setsync sync' brings it to the home, or the next 'setsync bamboo publish' does."""
+
+    code = "not_taken"

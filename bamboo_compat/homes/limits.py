@@ -41,3 +41,7 @@ MAX_KEY_MEMORY = 256 * MIB
 MAX_PASSPHRASE = 1_024
 # What the state of a move takes, and an archive's own address.
 MAX_STATE_FILE = 64 * KIB
+# What a home says of one entry over GraphQL: four values and a receipt, a few KiB.
+MAX_GRAPHQL_ANSWER = 64 * KIB
+# A refusal's sentence and advice, as far as they are shown.
+MAX_SHOWN = 1_000

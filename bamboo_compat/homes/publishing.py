@@ -151,32 +151,27 @@ def finish(store: EntryStore, ledger: Ledger, at: int) -> bool:
 
 
 def follow_decision(store: EntryStore, ledger: Ledger, place: NextPlace) -> None:
-    """Let the ledger of a log go on at the place where the log does. Where it was decided that a
-    branch of others' making is right, that is after their entries, though numbers of it were
-    signed here for the other branch. Those entries have to be here: what is not here cannot have
-    been decided about. Where entries came by sync, it is after them.
+    """Let the ledger of a log go on where the log does: after entries that came by sync, and where
+    it was decided that a branch of others' making is right, after that, though numbers above it
+    were signed here for the other branch. Those entries have to be here: what is not here cannot
+    have been decided about.
 
     Raises BehindHeadError, LedgerError.
     """
-    if place.backlink is None:
-        if (head := ledger.head()) is not None:
-            raise _missing(ledger, head)
-        return
-    before = Place(place.seq_num - 1, place.backlink)
     head = ledger.head()
+    before = Place(place.seq_num - 1, place.backlink) if place.backlink is not None else None
     if head == before:
         return
-    if head is not None:
+    if head is not None and head.seq_num >= place.seq_num:
         with store.snapshot() as snapshot:
-            if Reader(snapshot.index_tables(INDEX)).find(head.hash) is None:
-                raise _missing(ledger, head)
-    ledger.follow(before)
-
-
-def _missing(ledger: Ledger, head: Place) -> BehindHeadError:
-    return BehindHeadError(
-        f"Entry {head.seq_num} of log {ledger.log_id} was signed here, and is not in the store."
-    )
+            is_here = Reader(snapshot.index_tables(INDEX)).find(head.hash) is not None
+        if not is_here or before is None:
+            raise BehindHeadError(
+                f"Entry {head.seq_num} of log {ledger.log_id} was signed here, and is not in the "
+                "store."
+            )
+    if before is not None:
+        ledger.follow(before)
 
 
 def _collections(header: bytes, payload: bytes) -> list[str]:

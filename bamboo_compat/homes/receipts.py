@@ -145,6 +145,19 @@ class Receipts:
         """The one for the highest number: what a home has signed that it has."""
         return next(self._downwards(author, log_id), None)
 
+    def kept(self, author: bytes, log_id: int | None = None) -> Iterator[Receipt]:
+        """All of an author, or of one log: by log id, the lowest number first."""
+        names = [str(log_id)] if log_id is not None else self._logs(author)
+        for name in names:
+            yield from reversed(list(self._downwards(author, int(name))))
+
+    def _logs(self, author: bytes) -> list[str]:
+        try:
+            names = [path.name for path in (self._folder / author.hex()).iterdir()]
+        except OSError:
+            return []
+        return sorted((name for name in names if name.isascii() and name.isdigit()), key=int)
+
     def _downwards(self, author: bytes, log_id: int) -> Iterator[Receipt]:
         try:
             slots = self._path(author, log_id).stat().st_size // _SLOT

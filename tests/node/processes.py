@@ -128,6 +128,7 @@ class Process:
             self.heard.append(line)
             if text in line:
                 return line
+        self._lines.put(None)
         raise AssertionError(f"It ended without saying {text!r}: {self.heard}")
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
