@@ -159,6 +159,13 @@ class PolicyFileError(LocalError):
     code = "policy_file"
 
 
+class SettingsFileError(LocalError):
+    """Correct setsync.toml in the data directory, or move it away; docs/settings.md lists what may
+    stand in it."""
+
+    code = "settings_file"
+
+
 class NoSuchRuleError(LocalError):
     """'setsync policy show' shows the rules of this node."""
 

@@ -64,13 +64,24 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the run if anything was said that must not be."""
-    leaks = WATCH.leaks()
+    leaks = WATCH.leaks() + session.config.stash.get(_OF_WORKERS, [])
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # a worker's exit status is nobody's; the run's is set by who started it
+        output["leaks"] = leaks
     if leaks:
         session.exitstatus = max(int(exitstatus), int(pytest.ExitCode.TESTS_FAILED))
         session.config.stash[_LEAKS] = leaks
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """What a worker has heard, where several share the tests."""
+    found = node.config.stash.setdefault(_OF_WORKERS, [])
+    found += getattr(node, "workeroutput", {}).get("leaks", [])
+
+
 _LEAKS = pytest.StashKey[list[str]]()
+_OF_WORKERS = pytest.StashKey[list[str]]()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

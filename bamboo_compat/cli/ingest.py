@@ -65,7 +65,7 @@ def ingest_command(
       setsync bamboo ingest aquadoggo.sqlite3 --profile aquadoggo
     """
     sources = find_sources(files)
-    limit = read_settings().max_payload
+    limit = read_settings(data).max_payload
     with opened(data) as (_, store), showing(progress) as on_progress:
         found = read_files(sources, workers=jobs or os.cpu_count() or 1)
         with contextlib.closing(found):

@@ -71,7 +71,8 @@ def replicate_command(
     host, port = split_address(address)
     tally = Tally()
     with common.opened(data) as (directory, store), showing(progress) as on_progress:
-        source = _source(store, profile, schemas, directory.policy.read())
+        most = common.settings(data).max_payload
+        source = _source(store, profile, schemas, directory.policy.read(), most)
 
         async def main() -> Report:
             on_progress(Progress("connecting", 0, None, "entries"))
@@ -101,12 +102,12 @@ def replicate_command(
 
 
 def _source(
-    store: EntryStore, profile: str, schemas: tuple[str, ...], policy: Policy
+    store: EntryStore, profile: str, schemas: tuple[str, ...], policy: Policy, max_payload: int
 ) -> IndexSource:
     return IndexSource(
         store,
         PROFILES[profile],
-        max_payload=common.settings().max_payload,
+        max_payload=max_payload,
         origin=common.from_here(),
         only=schemas,
         wants=policy.wants,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bamboo_compat.cli import settings
 from bamboo_compat.core.profiles import PROFILES
 from setsync.cli import logging
+from setsync.cli.settings_options import option_of, parameter_of
 from setsync.errors import ListenError, SetsyncError, UsageError
 from setsync.limits import MAX_CONNECTIONS
 from setsync.node.address import join_address, split_address
@@ -37,25 +39,7 @@ class LogHeights:
 
     def options(self) -> Sequence[click.Option]:
         """All begin with the same words."""
-        return (
-            click.Option(
-                ["--log-heights"],
-                metavar="HOST:PORT",
-                help="Also answer Bamboo servers, which replicate by log heights.",
-            ),
-            click.Option(
-                ["--log-heights-profile"],
-                type=click.Choice(list(PROFILES)),
-                help="Their meaning of log ids and schemas.  [default: aquadoggo]",
-            ),
-            click.Option(
-                ["--log-heights-schema", "log_heights_schemas"],
-                multiple=True,
-                metavar="ID",
-                help="Only logs of this schema, also where none is here yet; by default all that "
-                "are here, and the system's. Repeatable.",
-            ),
-        )
+        return [option_of(setting) for setting in settings.LOG_HEIGHTS]
 
     def asked_for(self, values: Mapping[str, Any]) -> Running | None:
         """A listener, if there is an address to listen on."""
@@ -68,7 +52,7 @@ class LogHeights:
 
 
 LOG_HEIGHTS = LogHeights()
-_NAMES = ("log_heights", "log_heights_profile", "log_heights_schemas")
+_NAMES = tuple(parameter_of(setting) for setting in settings.LOG_HEIGHTS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bamboo_compat.cli.settings import GRAPHQL
 from bamboo_compat.web.graphql_access import Mode
+from setsync.cli.settings_options import option_of
 from setsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,28 +38,11 @@ class GraphQLOptions:
 
     def options(self) -> Sequence[click.Option]:
         """All begin with the same word."""
-        return (
-            click.Option(
-                ["--graphql", "graphql_mode"],
-                type=click.Choice([mode.value for mode in Mode]),
-                default=Mode.AUTO.value,
-                show_default=True,
-                help="Who may ask at /graphql of --web: everybody (open); who shows a token or an "
-                "invite, and authors at home here (token); auto: open where the page is on "
-                "loopback, else token; nobody (off).",
-            ),
-            click.Option(
-                ["--graphql-origin", "graphql_origins"],
-                multiple=True,
-                metavar="ORIGIN",
-                help="Let pages of this origin, as https://example.org, ask at /graphql. "
-                "Repeatable.",
-            ),
-        )
+        return [option_of(setting) for setting in GRAPHQL]
 
     def asked_for(self, values: Mapping[str, Any]) -> Running | None:
         """Raises UsageError for what is no origin."""
-        mode = Mode(values["graphql_mode"])
+        mode = Mode(values["graphql"])
         origins = frozenset(_origin(text) for text in values["graphql_origins"])
         if len(origins) > MAX_ORIGINS:
             raise UsageError(f"At most {MAX_ORIGINS} origins may ask at /graphql.")

@@ -108,7 +108,7 @@ def _against(address: str, data: Path, link: Link, on_progress: OnProgress) -> M
     host, port = split_address(address)
     with common.opened(data) as (directory, store):
         node_id = directory.node_key().public
-        most = common.settings().max_payload
+        most = common.settings(data).max_payload
 
         async def main() -> Measured:
             async with open_local(store, node_id=node_id, max_payload=most) as local:
@@ -124,7 +124,7 @@ def _fraction(fraction: float, data: Path, link: Link, on_progress: OnProgress) 
     """A whole sync of a scratch copy, which only pulls: the original stays as it is."""
     with common.opened(data) as (_, store), _scratch_store() as copy:
         _fill(on_progress, int(fraction * _count(store)), [copy], part_of(store, fraction))
-        most = common.settings().max_payload
+        most = common.settings(data).max_payload
 
         async def main() -> Measured:
             options = Options((Pattern(EVERYTHING),), DIRECTIONS["pull"])

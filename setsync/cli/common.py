@@ -98,20 +98,23 @@ def wants_json(arguments: Sequence[str]) -> bool:
 # --- the node's directory -----------------------------------------------------------------
 
 
-def settings() -> Settings:
-    """What the environment sets. Raises UsageError."""
+def settings(data: Path) -> Settings:
+    """What the directory's file and the environment set. Raises SettingsFileError, UsageError."""
     from setsync.node.config import Settings
 
-    return Settings.from_environment(os.environ)
+    return Settings.read(data, os.environ)
 
 
 @contextlib.contextmanager
 def opened(data: Path) -> Iterator[tuple[DataDirectory, Store]]:
-    """The directory and its open store. Raises StoreError and its kinds, UsageError."""
+    """The directory and its open store.
+
+    Raises StoreError and its kinds, UsageError, SettingsFileError.
+    """
     from setsync.node.config import DataDirectory
 
     directory = DataDirectory.open(data)
-    with directory.open_store(settings()) as store:
+    with directory.open_store(settings(data)) as store:
         yield directory, store
 
 

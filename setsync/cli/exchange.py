@@ -196,7 +196,7 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
     Example:
       setsync import all.setsync
     """
-    limit = read_settings().max_payload
+    limit = read_settings(data).max_payload
     with opened(data) as (_, store), showing(progress) as on_progress:
         check_own_room(store.path)
         heard = _commits(on_progress, file)

@@ -59,6 +59,8 @@ COMMANDS = {
     "import": Lazy("setsync.cli.exchange:import_", "Take entries from a file."),
     "backup": Lazy("setsync.cli.backup:backup", "Copy the data directory while in use."),
     "check": Lazy("setsync.cli.check:check", "Recompute everything and compare."),
+    "doctor": Lazy("setsync.cli.doctor:doctor", "Look for what is wrong with this node."),
+    "config": Lazy("setsync.cli.config:config", "Show what is set, and where."),
     "peers": Lazy("setsync.cli.peers:peers", "Say who may talk to this node."),
     "policy": Lazy("setsync.cli.policy:policy", "Say what this node takes and shows."),
     "network": Lazy("setsync.cli.network:network", "Keep strangers out with a shared key."),

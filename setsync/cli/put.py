@@ -80,7 +80,7 @@ def put(
     from setsync.model.keys import read_key_file
 
     check_name(collection)
-    limit = read_settings().max_payload
+    limit = read_settings(data).max_payload
     when = time.time_ns() // 1_000_000 if timestamp is None else timestamp
     shown = progress if lines and not _scrolls(progress, as_json) else "none"
     with opened(data) as (directory, store), showing(shown) as on_progress:

@@ -88,16 +88,18 @@ async def run_services(
     node_id: bytes,
     max_payload: int,
     policy: Callable[[], Policy],
+    on_local: Callable[[Local], None] = lambda local: None,
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run services around a store until cancelled; started once all can be reached.
 
-    Raises what a service raises.
+    `on_local` hears of the node that is around them. Raises what a service raises.
     """
     around = open_local(
         store, node_id=node_id, interests=interests, max_payload=max_payload, policy=policy
     )
     async with around as local, trio.open_nursery() as nursery:
+        on_local(local)
         for service in services:
             await nursery.start(partial(service, local))
         task_status.started()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from setsync.cli import common, logging
 from setsync.cli.discovering import Discovering
 from setsync.cli.guests import guests_of
 from setsync.cli.loop import run_stoppable
+from setsync.cli.notify import Manager
+from setsync.cli.reloading import Keeping, Reloading, patterns_of, targets_of
 from setsync.cli.services import Running, run_services
 from setsync.cli.web_options import PageOptions
 from setsync.errors import LocalError
@@ -32,6 +35,7 @@ from setsync.node.live import Keeper, PeerState, Phase
 from setsync.node.local import Local, now
 from setsync.node.policy import Policy
 from setsync.node.server import Served
+from setsync.node.settings import Setting, Settled
 from setsync.node.states import States
 from setsync.node.watchdog import watch_snapshots, watch_writes
 from setsync.store.environment import SlowSnapshots
@@ -48,14 +52,13 @@ class Serving:
     directory: DataDirectory
     address: Address
     ready_file: Path | None
-    interests: tuple[str, ...]
+    table: Sequence[Setting]
+    settings: Settled
+    reread: Callable[[], Settled]
     dialler: Dialler
-    targets: Sequence[Target]
-    access: Mode
     services: Sequence[Running]
     command: Sequence[str]
     policy: Callable[[], Policy]
-    discovers: bool = False
     web: PageOptions | None = None
     _page: PageRun | None = field(default=None, init=False)
     _hook: Hook | None = field(default=None, init=False)
@@ -64,14 +67,20 @@ class Serving:
     def __post_init__(self) -> None:
         self._states = States(self.directory.states_path)
         self._totals = Totals(self._states)
-        self._limit = common.settings().max_payload
+        self._interests = tuple(pattern.text for pattern in patterns_of(self.settings))
+        self._limit = self.settings.number("max-payload")
+        targets = targets_of(self.settings, self.dialler)
+        self._keeping = Keeping(targets, self._keeper, self._states)
+        self._reloading = Reloading(
+            self.table, self.settings, self.reread, self.dialler, self._keeping
+        )
         if self.web is not None:
             self._page = self.web.prepare(self.directory, self._states, self.dialler)
             self._totals.on_served = self._page.served
-        if self.discovers:
+        if self.settings.switch("discover"):
             # Before anything has begun: the library behind it may not be installed.
             check_library()
-            self._discovering = Discovering(self.dialler, self.targets, self._states, self._keeper)
+            self._discovering = Discovering(self.dialler, targets, self._states, self._keeper)
 
     def run(self) -> Totals:
         """Until told to stop. Raises LocalError, StoreError and its kinds."""
@@ -90,6 +99,11 @@ class Serving:
         return self._totals
 
     async def _main(self, store: Store) -> None:
+        # From the start, or the signal would end the process.
+        with trio.open_signal_receiver(signal.SIGHUP) as hang_ups:
+            await self._serve(store, hang_ups)
+
+    async def _serve(self, store: Store, hang_ups: AsyncIterator[int]) -> None:
         """Before the address is told, all that was asked for is there."""
         async with trio.open_nursery() as nursery:
             if self._page is not None:
@@ -101,17 +115,21 @@ class Serving:
             addresses = [Address(*one, key) for one in found]
             if self._discovering is not None:
                 await self._discovering.announce(addresses)
+            nursery.start_soon(self._reloading.run, hang_ups)
             _announce(addresses, self.ready_file)
+            if (manager := Manager.of(os.environ, os.getpid())) is not None:
+                await manager.keep_informed(f"Listening at {addresses[0]}")
 
     def _guests(self, store: Store) -> Callable[..., Awaitable[None]]:
         return partial(
             run_services,
             self.services,
             store,
-            interests=self.interests,
+            interests=self._interests,
             node_id=self.dialler.secret.public,
             max_payload=self._limit,
             policy=self.policy,
+            on_local=self._reloading.include,
         )
 
     def _node(self, store: Store) -> Callable[..., Awaitable[None]]:
@@ -121,11 +139,13 @@ class Serving:
             store,
             self.address.host,
             self.address.port,
-            interests=self.interests,
+            interests=self._interests,
             node_id=secret.public,
             max_payload=self._limit,
             identity=None if plain else Identity.of(secret),
-            access=None if plain else Access.of(self.access, self.directory.peers),
+            access=None
+            if plain
+            else Access.of(Mode(self.settings.needed("access")), self.directory.peers),
             network=self.dialler.network,
             policy=self.policy,
             on_session=self._totals.session,
@@ -136,6 +156,7 @@ class Serving:
 
     def _beside(self, store: Store) -> list[Callable[[Local], Awaitable[None]]]:
         work: list[Callable[[Local], Awaitable[None]]] = [
+            self._begin,
             self._states.run,
             lambda _: watch_snapshots(store.environment, _tell_of_snapshots),
             lambda _: watch_writes(store.environment, _tell_of_write),
@@ -146,11 +167,11 @@ class Serving:
             work.append(self._discovering.run)
         if self._page is not None:
             work.append(partial(self._page.run, store))
-        work += [partial(self._keep_up, target) for target in self.targets]
+        work.append(self._keeping.run)
         return work
 
-    async def _keep_up(self, target: Target, local: Local) -> None:
-        await self._keeper(target, local).run()
+    async def _begin(self, local: Local) -> None:
+        self._reloading.include(local)
 
     def _keeper(self, target: Target, local: Local) -> Keeper:
         keeper = _keeper(self.dialler, target, self._states, local)

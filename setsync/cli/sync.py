@@ -144,7 +144,7 @@ def _session(
         key = directory.node_key()
         dialler = Dialler(key, directory.peers, plain, directory.network_key())
         target = dialler.find(address, trust_first=trust_first)
-        max_payload = common.settings().max_payload
+        max_payload = common.settings(data).max_payload
 
         async def main() -> Report:
             async with open_local(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,33 +14,14 @@ if TYPE_CHECKING:
     from setsync.cli.web_serving import PageRun
     from setsync.node.config import DataDirectory
     from setsync.node.dialling import Dialler
+    from setsync.node.settings import Settled
     from setsync.node.states import States
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_OPTIONS = (
-    click.option(
-        "--web",
-        "web_address",
-        metavar="HOST:PORT",
-        help="Also serve the page there, for example at 127.0.0.1:2020; see 'web open'.",
-    ),
-    click.option(
-        "--web-name",
-        "web_names",
-        multiple=True,
-        metavar="HOST[:PORT]",
-        help="A name under which browsers find the page, besides its address. Repeatable.",
-    ),
-    click.option(
-        "--web-certificate", type=_FILE, metavar="FILE", help="PEM, for TLS away from loopback."
-    ),
-    click.option("--web-key", type=_FILE, metavar="FILE", help="PEM, of the certificate."),
-    click.option(
-        "--web-ready-file",
-        type=_FILE,
-        metavar="FILE",
-        help="Gets the page's address once it is there; removed at start and at the end.",
-    ),
+READY_FILE = click.option(
+    "--web-ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Gets the page's address once it is there; removed at start and at the end.",
 )
 
 
@@ -64,18 +43,14 @@ class PageOptions:
         return PageRun.of(self, directory, states, dialler)
 
 
-def web_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options, given to the command together as `web: PageOptions | None`."""
-
-    @wraps(command)
-    def with_page(*args: Any, **values: Any) -> Any:
-        names = ("web_address", "web_names", "web_certificate", "web_key", "web_ready_file")
-        address, *others = (values.pop(name) for name in names)
-        if address is None and any(others):
+def page_options(settings: Settled, ready_file: Path | None) -> PageOptions | None:
+    """What was asked for; None: no page. Raises UsageError."""
+    address, names = settings.text("web"), settings.texts("web-names")
+    certificate, key = (settings.text(name) for name in ("web-certificate", "web-key"))
+    if address is None:
+        if names or certificate or key or ready_file:
             raise UsageError("--web HOST:PORT says where to serve the page.")
-        web = PageOptions(address, *others) if address is not None else None
-        return command(*args, web=web, **values)
-
-    for option in reversed(_OPTIONS):
-        with_page = option(with_page)
-    return with_page
+        return None
+    certificate_path = Path(certificate) if certificate is not None else None
+    key_path = Path(key) if key is not None else None
+    return PageOptions(address, names, certificate_path, key_path, ready_file)

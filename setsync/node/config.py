@@ -8,6 +8,7 @@ DIR/serve.lock        held by the one process that serves
 DIR/network.key       the key of the network that the node belongs to, if it has one, mode 0600
 DIR/peers.json        whom the node knows, and who may talk to it
 DIR/policy.json       what the node takes and shows, besides what is valid
+DIR/setsync.toml      what the operator has set, if anything
 DIR/place.json        where the directory belongs, so that a copy of it is told from it
 DIR/web.token         the operator's token for the page, mode 0600
 DIR/web.json          where the page is while it is served
@@ -25,13 +26,14 @@ from pathlib import Path
 
 import platformdirs
 
-from setsync.errors import DataDirectoryError, NewerFormatError, StoreLockedError, UsageError
-from setsync.limits import DEFAULT_MAX_PAYLOAD, MAP_SIZE, MAX_PAYLOAD
+from setsync.errors import DataDirectoryError, NewerFormatError, StoreLockedError
+from setsync.limits import DEFAULT_MAX_PAYLOAD, MAP_SIZE
 from setsync.model.keys import SecretKey, read_key_file, write_key_file
 from setsync.node.network import NetworkKey, read_network_key, write_network_key
 from setsync.node.peers import PeersFile
 from setsync.node.place import NOWHERE, record_place
 from setsync.node.policy import PolicyFile
+from setsync.node.settings import SETTINGS, read_file, settle
 from setsync.store.environment import DATA_FILE
 from setsync.store.lmdb_store import Store
 
@@ -40,7 +42,7 @@ _MARKER = "setsync.json"
 
 
 # What an operator has said, which is nowhere else; the last belongs to the guest.
-_RULES = ("peers.json", "policy.json", "forks.json")
+_RULES = ("peers.json", "policy.json", "forks.json", "setsync.toml")
 
 
 def default_directory() -> Path:
@@ -50,29 +52,18 @@ def default_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator may set, by environment variable until there is a file for it."""
+    """What every command needs of an operator's settings; see `setsync.node.settings`."""
 
     max_payload: int = DEFAULT_MAX_PAYLOAD
     map_size: int = MAP_SIZE
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """SETSYNC_MAX_PAYLOAD and SETSYNC_MAP_SIZE, in bytes. Raises UsageError."""
-        return cls(
-            max_payload=_number(
-                environment, "SETSYNC_MAX_PAYLOAD", DEFAULT_MAX_PAYLOAD, MAX_PAYLOAD
-            ),
-            map_size=_number(environment, "SETSYNC_MAP_SIZE", MAP_SIZE, 2**46),
-        )
-
-
-def _number(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = environment.get(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= most:
-        raise UsageError(f"{name} is a number of bytes from 1 to {most}, not {text!r}.")
-    return int(text)
+    def read(cls, directory: Path, environment: Mapping[str, str]) -> Settings:
+        """From the directory's file and the environment. Raises SettingsFileError, UsageError."""
+        table = [one for one in SETTINGS if one.name in ("max-payload", "map-size")]
+        file = read_file(directory)
+        found = settle(table, flags={}, environment=environment, file=file)
+        return cls(found.number("max-payload"), found.number("map-size"))
 
 
 @dataclass(frozen=True, slots=True)

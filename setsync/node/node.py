@@ -137,7 +137,7 @@ async def serve(
         await check_loopback(host)
     elif node_id is None:
         node_id = identity.public
-    listeners = await _open_listeners(host, port)
+    listeners = await open_listeners(host, port)
     async with open_local(
         store,
         node_id=node_id,
@@ -165,7 +165,8 @@ async def serve(
             raise most_telling(group) from None
 
 
-async def _open_listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
+async def open_listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
+    """Take a port. Raises ListenError when it is not to be had."""
     try:
         return await trio.open_tcp_listeners(port, host=host)
     except OSError as error:

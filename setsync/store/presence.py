@@ -87,6 +87,34 @@ def _arrive(store: Path) -> tuple[Path, int]:
     return mine, descriptor
 
 
+def look(store: Path) -> tuple[list[int], list[int]]:
+    """The processes that have a store open, and those that died with it open. Nothing is changed.
+
+    Raises StoreBusyError, StoreError.
+    """
+    folder = store / FOLDER
+    try:
+        gate = os.open(folder / _GATE, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return [], []  # nobody has ever opened it
+    except OSError as error:
+        raise StoreError(f"{store} cannot be written: {error.strerror}.") from error
+    try:
+        # Who enters must not take our look at a file for somebody who is alive.
+        _pass(gate, store)
+        found = {path: _state(path) for path in folder.iterdir() if path.name != _GATE}
+    finally:
+        os.close(gate)
+    alive = [_process(path) for path, state in found.items() if state is _State.ALIVE]
+    dead = [_process(path) for path, state in found.items() if state is _State.DEAD]
+    return sorted(alive), sorted(dead)
+
+
+def _process(path: Path) -> int:
+    number = path.name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
 def _pass(gate: int, store: Path) -> None:
     """Be the only one who enters; tell others who it is. Raises StoreBusyError."""
     if not had_within(limits.WRITE_LOCK_SECONDS, lambda: _is_ours(gate)):

@@ -129,6 +129,11 @@ def describe(process: int, processes: Path = Path("/proc")) -> str:
     return f"process {process} holds it"
 
 
+def is_stopped(process: int, processes: Path = Path("/proc")) -> bool:
+    """Whether a process does not go on by itself, as far as the kernel says."""
+    return bool({"T", "t"} & _states(processes / str(process)))
+
+
 def _states(process: Path) -> set[str]:
     """The letters of a process's threads; none where the kernel does not say."""
     found: set[str] = set()
