@@ -6,6 +6,7 @@ and two notions of valid are two sets that never become equal.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ SEED_BYTES = 32
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
+# A key file has one line.
+_MOST_READ = 256
 _FILE_LABEL = "setsync-ed25519-seed-1"
 
 
@@ -72,6 +75,14 @@ def write_key_file(path: Path, key: SecretKey) -> None:
 
     Raises KeyFileError when the file exists or its folder cannot be written.
     """
+    write_secret_file(path, key_file_text(key))
+
+
+def write_secret_file(path: Path, text: str) -> None:
+    """Write a new file (ASCII) that only its owner can read; never over an existing one.
+
+    Raises KeyFileError when the file exists or its folder cannot be written.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
@@ -80,7 +91,7 @@ def write_key_file(path: Path, key: SecretKey) -> None:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}.") from error
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key_file_text(key))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -98,15 +109,28 @@ def read_key_file(path: Path) -> SecretKey:
 
     Raises KeyFileError when it is missing, open to others, or not a key file.
     """
+    content = read_secret_file(path)
+    if content is None:
+        raise KeyFileError(f"{path} cannot be read: {os.strerror(errno.ENOENT)}.")
+    return SecretKey(_parse(path, content))
+
+
+def read_secret_file(path: Path) -> bytes | None:
+    """The beginning of a file that is for its owner only; None where there is no file.
+
+    Raises KeyFileError for one that others can read, or that cannot be read.
+    """
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(256)
+            content = file.read(_MOST_READ)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
     if mode & 0o077:
         raise KeyFileError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
-    return SecretKey(_parse(path, content))
+    return content
 
 
 def _parse(path: Path, content: bytes) -> bytes:

@@ -13,14 +13,13 @@ comes back to its sender as an answer.
 from __future__ import annotations
 
 import hmac
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
 from setsync.errors import KeyFileError
+from setsync.model.keys import read_secret_file, write_secret_file
 
 SECRET_BYTES = 32
 NONCE_BYTES = 32
@@ -33,7 +32,6 @@ REPLY_BYTES = PROOF_BYTES
 NO_KEY = b"setsync: this node has no network key\n".ljust(ANSWER_BYTES, b"\0")
 
 _FILE_LABEL = "setsync-network-key-1"
-_MAX_FILE = 256
 _CALL = "setsync 2026-11 network key: call of the dialler"
 _ANSWER = "setsync 2026-11 network key: answer of the listener"
 _REPLY = "setsync 2026-11 network key: reply of the dialler"
@@ -122,20 +120,7 @@ def write_network_key(path: Path, key: NetworkKey) -> None:
 
     Raises KeyFileError when the file exists or its folder cannot be written.
     """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} exists already; a key is never written over.") from error
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}.") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key_text(key))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}.") from error
+    write_secret_file(path, key_text(key))
 
 
 def read_network_key(path: Path) -> NetworkKey | None:
@@ -144,14 +129,5 @@ def read_network_key(path: Path) -> NetworkKey | None:
     Raises KeyFileError for one that others can read or that is no key: a node that was given a
     key never goes on without it.
     """
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(_MAX_FILE)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
-    if mode & 0o077:
-        raise KeyFileError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
-    return parse_key_text(content, str(path))
+    content = read_secret_file(path)
+    return None if content is None else parse_key_text(content, str(path))
