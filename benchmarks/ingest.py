@@ -20,9 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from bamboo_compat.core.entry import decode
 from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.set.format import collection_of
 from benchmarks.bamboo import LOGS_A_FILE, make_log, write_files
-from benchmarks.usage import SAMPLE_SECONDS, memory
+from benchmarks.usage import SAMPLE_SECONDS, anonymous
 from setsync.limits import COMMIT_ENTRIES
 from setsync.model.entry import Entry, UnverifiedEntry, trusted
 from setsync.store.lmdb_store import Store
@@ -86,22 +85,6 @@ def run_command(folder: Path, data: Path, entries: int) -> Ingest:
         report = json.loads(process.stdout.read())
     assert (report["new"], report["verified"]) == (entries, entries), report
     return Ingest(entries, took, most, (data / "store" / "data.mdb").stat().st_size)
-
-
-def anonymous(pid: int) -> int:
-    """RssAnon of a process and of all below it."""
-    total = 0
-    for one in [pid, *_below(pid)]:
-        with suppress(OSError):
-            total += memory(one).get("RssAnon", 0)
-    return total
-
-
-def _below(pid: int) -> Iterator[int]:
-    with suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield int(child)
-            yield from _below(int(child))
 
 
 def run_chain(length: int) -> list[Chain]:

@@ -48,6 +48,28 @@ def memory(pid: int) -> dict[str, int]:
     return found
 
 
+def anonymous(pid: int) -> int:
+    """RssAnon in bytes of a process and of all below it, whichever of its threads started them.
+
+    A child that has not begun its own program yet has its parent's memory, and is left out.
+    """
+    total = 0
+    with suppress(OSError):
+        total = memory(pid).get("RssAnon", 0)
+        mine = _command(pid)
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                below = [int(child) for child in children.read_text().split()]
+                total += sum(anonymous(child) for child in below if _command(child) != mine)
+    return total
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def reset_peak(pid: int) -> None:
     """Start the peak resident set anew. Raises OSError if the process belongs to somebody else."""
     Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)

@@ -16,15 +16,25 @@ import inspect
 class Abort(enum.IntEnum):
     """Why a session ends before its time; sent to the peer in an ABORT message."""
 
+    # A message that is wrong or out of turn, an invalid entry.
     PROTOCOL = 1
+    # No version in common.
     VERSION = 2
+    # More connections than this node takes, in all, from an address or from a key.
     BUSY = 3
+    # A key that is blocked, or is not the node id in HELLO.
     REFUSED = 4
+    # Over a limit: frame, payload, list, answers of a session.
     TOO_LARGE = 5
+    # Nothing came for too long.
     TIMEOUT = 6
+    # The node is shutting down, or its half of the connection has ended.
     CANCELLED = 7
+    # A full disk, a defect.
     INTERNAL = 8
+    # The node talks to those only whom it lists; the sentence has what its operator types.
     NOT_LISTED = 9
+    # An invite that is wrong, used up, revoked or expired, or none where one is needed.
     INVITE = 10
 
 
@@ -336,6 +346,13 @@ class StoreLockedError(StoreError):
     """Stop the other process first, or use another data directory."""
 
     code = "locked"
+
+
+class StoreInUseError(StoreError):
+    """Nothing was changed. End those processes first, and run it again; 'setsync compact --dry-run'
+    may run beside them."""
+
+    code = "in_use"
 
 
 class StoreBusyError(StoreError):

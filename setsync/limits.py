@@ -117,8 +117,9 @@ MAX_WANTED_IDS = 16_384
 LISTED_COLLECTIONS = 64
 # First a pass, then "reconcile again, at most twice".
 MAX_PASSES = 3
-# Batches of arrived entries that may wait for their commit, per connection.
-UNCOMMITTED_BATCHES = 4
+# Batches of arrived entries that may wait for their commit, per connection: 2 MiB, so that
+# some are verified and some on their way while others are written.
+UNCOMMITTED_BATCHES = 8
 # Payloads that one session asks for, of entries that are here without: 8 KiB of short ids.
 MAX_WANTED_PAYLOADS = 1_024
 # Who had none of the payloads that were asked for is asked again after this.
@@ -133,6 +134,7 @@ UNSENT_FRAMES = 0
 
 # --- waiting ----------------------------------------------------------------------------
 
+# TCP knocks at 0, 1, 3 and 7 s (RFC 6298); who has not answered then is tried again later.
 CONNECT_TIMEOUT = 10.0
 # The secure channel's handshake, and again both HELLOs: each in all, and not per read.
 HELLO_TIMEOUT = 10.0
@@ -168,13 +170,17 @@ MAX_CERTIFICATE = 1 * KIB
 
 # Bitcoin's figure. Each costs about 52 KiB idle and a bounded few MiB at work.
 MAX_CONNECTIONS = 125
+# To which an operator may raise it: half a GiB idle, and as many files as systems let a process
+# open without being told to let it open more.
+MOST_CONNECTIONS = 10_000
 # Several nodes behind one router, and no more than a fifteenth of the places for one host.
 MAX_CONNECTIONS_PER_ADDRESS = 8
 # A node that dials anew before we noticed that its last connection is dead has two.
 MAX_CONNECTIONS_PER_KEY = 2
-# Connections without a key yet. A handshake takes two round trips, so that 16 places pass
-# 50 handshakes a second over lines of 150 ms; libp2p has 10.
-MAX_PENDING = 16
+# Connections without a key yet: as many as ACCEPTS_PER_SECOND lets come at one moment, or most of
+# 50 peers that dial at once would be turned away. Each costs about 60 KiB. A flood at that rate
+# leaves each two seconds for its two round trips.
+MAX_PENDING = 100
 MAX_PENDING_PER_ADDRESS = 4
 # A handshake costs us about 2.5 ms of computing, so this is an eighth of a core at most.
 ACCEPTS_PER_SECOND = 50.0
@@ -333,15 +339,53 @@ OWN_RESERVE = 64 * MIB
 COMMIT_ENTRIES = 4_096
 # Entries and KiB of peers in one transaction, about 150 ms: what is written here waits for one.
 PEERS_COMMIT = 2_048
+# A commit of what was verified before takes about this long: what is written here waits for one,
+# and a larger one makes LMDB keep more pages free.
+COMMIT_SECONDS = 0.1
+# Entries, or KiB, in the first such commit, before it is known how long that takes; and in any.
+FIRST_COMMIT = 2_048
+MOST_IN_COMMIT = 16_384
+# Payloads that are dropped in one transaction, some 50 ms: whoever serves waits for one.
+DROPS_COMMIT = 1_000
+# Entries that are looked at in one snapshot while choosing them.
+ENTRIES_PER_READ = 1_024
+# What an import puts in order before it commits, a sixteenth of a million: about 50 MB with all
+# that belongs to an entry in memory. Of larger entries fewer.
+IMPORT_WINDOW_ENTRIES = 65_536
+IMPORT_WINDOW_BYTES = 32 * MIB
+# Its commits: LMDB holds their pages in memory until they are on the disk.
+IMPORT_COMMIT_BYTES = 2 * MIB
 # Bytes the writer lets wait before whoever brings more has to wait too.
 WRITER_INBOX_BYTES = 8 * MIB
 # Of one peer that may wait there even then, or who floods it would keep others out of it: two
 # ordinary batches, so that one is at hand while the other is written.
 WRITER_PEER_BYTES = 512 * KIB
+# Processes that verify, by default: five times as many entries a second as one writer stores on
+# the machines of today, at some 15 MB each.
+MAX_VERIFIERS = 4
+MOST_VERIFIERS = 64
+# They are started for so many waiting entries, 0.1 s of work: to start them takes as long.
+VERIFIERS_FROM = 2_048
+# Fewer entries than these are verified faster than handed over.
+FEWEST_IN_JOB = 16
+# One job: 50 ms, so that handing it over costs little beside it and it ends soon.
+VERIFY_JOB_ENTRIES = 1_024
+VERIFY_JOB_BYTES = 1 * MIB
+# Jobs that a process has, the one under way included.
+VERIFY_JOBS_AHEAD = 2
+# A process that answers nothing for so long is ended, and its jobs are done without it.
+VERIFY_SECONDS = 60.0
+# Processes that have nothing to do end after this, and those that do not end are ended.
+VERIFIER_IDLE_SECONDS = 20.0
+VERIFIER_END_SECONDS = 2.0
 # Who had how much of the writer's time is told apart over about so many entries, which takes a
 # minute or two at full speed, and of so many peers: about 100 bytes each.
 TURNS_MEMORY = 1_048_576
 MAX_TURNS_REMEMBERED = 4_096
+# Sessions whose questions a node looks up at a time. More would only wait for each other, each with
+# a snapshot open and up to 8 MiB in its hands: with 40, which is how many threads there are, 50
+# sessions took up to 180 MiB; with 4 they take half of that and are done as soon.
+LOOKING_UP = 4
 # The server looks this often for entries that other processes put into its directory.
 NOTICE_SECONDS = 0.5
 # A service manager reads its socket at once; one that does not is not waited for.

@@ -8,7 +8,7 @@ from bamboo_compat.core.entry import Entry
 from setsync.model.formats import Claims
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BambooClaims(Claims):
     """With everything that a log needs to know."""
 

@@ -68,7 +68,7 @@ class Statement:
         return self.count, bytes(255 - byte for byte in self.id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StatementClaims(Claims):
     """With what the statement says."""
 

@@ -10,12 +10,11 @@ import contextlib
 import json
 import os
 import sys
-import traceback
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -120,10 +119,10 @@ def opened(data: Path) -> Iterator[tuple[DataDirectory, Store]]:
 
 def from_here() -> Origin:
     """The origin of what somebody at this machine brings now."""
-    from setsync.node.local import now
     from setsync.store.contract import Origin
 
-    return Origin(now())
+    # Not `setsync.node.local.now`, which brings the network's machinery along.
+    return Origin(time.time_ns() // 1_000_000)
 
 
 # --- output -------------------------------------------------------------------------------
@@ -173,8 +172,7 @@ def print_columns(rows: Iterable[Sequence[str]]) -> None:
 # --- failures -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An error as the operator gets it."""
 
     code: str
@@ -191,6 +189,8 @@ class Failure:
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong, on standard error and as JSON if asked for; the exit code."""
     if os.environ.get("SETSYNC_DEBUG") == "1":
+        import traceback
+
         traceback.print_exception(error)
     told = most_telling(error)
     if isinstance(told, BrokenPipeError):

@@ -7,7 +7,9 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,12 +25,14 @@ from setsync.cli.common import (
     say,
 )
 from setsync.cli.common import settings as read_settings
+from setsync.cli.loop import run_stoppable
 from setsync.cli.progress import showing
 from setsync.errors import NoSuchEntryError
 from setsync.limits import MAX_COLLECTIONS
 from setsync.model.collection import Pattern
 from setsync.node.progress import OnProgress, Progress
 from setsync.node.room import check_own_room
+from setsync.node.verifying import Verifiers, Verify, in_thread
 from setsync.store.contract import StoredEntry
 from setsync.store.exchange import (
     Choice,
@@ -36,10 +40,10 @@ from setsync.store.exchange import (
     OnCount,
     chosen,
     entries_promised,
-    import_entries,
     read_export,
     write_export,
 )
+from setsync.store.importing import Imported, import_entries
 from setsync.store.lmdb_store import Store
 
 _LONGEST_ID_LINE = 70
@@ -196,11 +200,26 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
     Example:
       setsync import all.setsync
     """
-    limit = read_settings(data).max_payload
+    settings = read_settings(data)
     with opened(data) as (_, store), showing(progress) as on_progress:
         check_own_room(store.path)
         heard = _commits(on_progress, file)
-        done = import_entries(store, read_export(file), limit, heard, from_here())
+
+        def work(verify: Verify) -> Imported:
+            return import_entries(
+                store,
+                read_export(file),
+                settings.max_payload,
+                heard,
+                from_here(),
+                verify=verify,
+                clock=time.monotonic,
+            )
+
+        found = run_stoppable(partial(in_thread, Verifiers(settings.verifiers), work))
+    if found is None:
+        raise KeyboardInterrupt
+    done = found
     if as_json:
         print_json(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -13,6 +14,9 @@ from setsync.cli.common import most_telling
 T = TypeVar("T")
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
+# New objects between two searches for circles among them, which are rare here. The usual 700 are
+# made by every few entries, and a search then takes as much time as an entry.
+_SELDOM = 50_000
 
 
 def run_stoppable(main: Callable[[], Awaitable[T]]) -> T | None:
@@ -30,6 +34,7 @@ def run_stoppable(main: Callable[[], Awaitable[T]]) -> T | None:
                 nursery.cancel_scope.cancel()
         return result
 
+    gc.set_threshold(_SELDOM)
     try:
         return trio.run(guarded)
     except BaseExceptionGroup as group:

@@ -11,8 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -27,8 +26,7 @@ PROGRAM = "setsync"
 COMPLETE_VARIABLE = "_SETSYNC_COMPLETE"
 
 
-@dataclass(frozen=True, slots=True)
-class Lazy:
+class Lazy(NamedTuple):
     """A command that is loaded when it is used: where it is, and its line in the help."""
 
     target: str
@@ -58,6 +56,8 @@ COMMANDS = {
     "export": Lazy("setsync.cli.exchange:export", "Write entries into a file."),
     "import": Lazy("setsync.cli.exchange:import_", "Take entries from a file."),
     "backup": Lazy("setsync.cli.backup:backup", "Copy the data directory while in use."),
+    "gc": Lazy("setsync.cli.gc:gc", "Drop payloads that are old, large or too many."),
+    "compact": Lazy("setsync.cli.compact:compact", "Give free pages back to the disk."),
     "check": Lazy("setsync.cli.check:check", "Recompute everything and compare."),
     "doctor": Lazy("setsync.cli.doctor:doctor", "Look for what is wrong with this node."),
     "config": Lazy("setsync.cli.config:config", "Show what is set, and where."),

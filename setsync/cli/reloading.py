@@ -19,6 +19,7 @@ from setsync.errors import SetsyncError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node.address import Address
 from setsync.node.dialling import Dialler, Target
+from setsync.node.door import Door
 from setsync.node.live import Keeper, Phase
 from setsync.node.local import Local
 from setsync.node.settings import Setting, Settled
@@ -98,13 +99,14 @@ def _has_terminal() -> bool:
 @dataclass
 class Reloading:
     """Takes over what has changed. `read` gives the settings as they are now; `locals` are the
-    nodes that run around the store."""
+    nodes that run around the store, and `door` lets others in to them."""
 
     table: Sequence[Setting]
     settings: Settled
     read: Callable[[], Settled]
     dialler: Dialler
     keeping: Keeping
+    door: Door
     locals: list[Local] = field(default_factory=list)
     _had_terminal: bool = field(default_factory=_has_terminal, init=False)
 
@@ -145,6 +147,7 @@ class Reloading:
         )
 
     def _apply(self, patterns: tuple[Pattern, ...]) -> None:
+        self.door.admit(self.settings.number("max-connections"))
         for local in self.locals:
             local.interests = patterns
             local.max_payload = self.settings.number("max-payload")

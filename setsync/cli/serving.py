@@ -29,6 +29,7 @@ from setsync.node.client import Options
 from setsync.node.config import DataDirectory
 from setsync.node.dialling import Dialler, Target
 from setsync.node.discovery import check_library
+from setsync.node.door import Door, Rules
 from setsync.node.hooks import Hook, HookEvent, What
 from setsync.node.identity import Identity
 from setsync.node.live import Keeper, PeerState, Phase
@@ -37,6 +38,7 @@ from setsync.node.policy import Policy
 from setsync.node.server import Served
 from setsync.node.settings import Setting, Settled
 from setsync.node.states import States
+from setsync.node.verifying import Verifiers
 from setsync.node.watchdog import watch_snapshots, watch_writes
 from setsync.store.environment import SlowSnapshots
 from setsync.store.lmdb_store import Store
@@ -69,10 +71,11 @@ class Serving:
         self._totals = Totals(self._states)
         self._interests = tuple(pattern.text for pattern in patterns_of(self.settings))
         self._limit = self.settings.number("max-payload")
+        self._door = Door(Rules(connections=self.settings.number("max-connections")))
         targets = targets_of(self.settings, self.dialler)
         self._keeping = Keeping(targets, self._keeper, self._states)
         self._reloading = Reloading(
-            self.table, self.settings, self.reread, self.dialler, self._keeping
+            self.table, self.settings, self.reread, self.dialler, self._keeping, self._door
         )
         if self.web is not None:
             self._page = self.web.prepare(self.directory, self._states, self.dialler)
@@ -152,6 +155,11 @@ class Serving:
             on_notice=self._totals.notice,
             beside=self._beside(store),
             guests=None if plain else guests_of(self.directory),
+            door=self._door,
+            verifiers=Verifiers(
+                self.settings.number_if_set("verifiers"),
+                lambda: logging.logger().warning("verifier_ended"),
+            ),
         )
 
     def _beside(self, store: Store) -> list[Callable[[Local], Awaitable[None]]]:

@@ -17,6 +17,7 @@ from setsync.node.dialling import Dialler
 from setsync.node.invites import parse_code
 from setsync.node.node import DIRECTIONS, open_local
 from setsync.node.report import Report
+from setsync.node.verifying import Verifiers
 
 _plain_option = click.option(
     "--plain", is_flag=True, help="Unencrypted, loopback addresses only; for measuring."
@@ -144,15 +145,16 @@ def _session(
         key = directory.node_key()
         dialler = Dialler(key, directory.peers, plain, directory.network_key())
         target = dialler.find(address, trust_first=trust_first)
-        max_payload = common.settings(data).max_payload
+        settings = common.settings(data)
 
         async def main() -> Report:
             async with open_local(
                 store,
                 node_id=key.public,
-                max_payload=max_payload,
+                max_payload=settings.max_payload,
                 policy=directory.policy.read,
                 groups=directory.groups_of,
+                verifiers=Verifiers(settings.verifiers),
             ) as local:
                 return await dialler.session(target, local, options, on_progress)
 

@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from setsync.errors import InvalidEntryError
 from setsync.limits import MAX_HEADER, MAX_PAYLOAD
-from setsync.model.formats import Claims, format_of
+from setsync.model.formats import Claims, EntryFormat, format_of
 from setsync.model.keys import SecretKey
 from setsync.model.native import sign_header
 
@@ -44,29 +44,36 @@ _CHECKED: Final = object()
 class Entry:
     """An entry whose header, payload, collection and signature have been checked.
 
-    Made by `verify` alone (and by `trusted`, for bytes that were verified before they
-    were stored); constructing one any other way raises TypeError.
+    Made by `verify` alone (and by `trusted` and `checked`, for bytes that were verified before
+    they were stored); constructing one any other way raises TypeError.
     """
 
-    __slots__ = ("claims", "collection", "header", "id", "payload")
+    __slots__ = ("_claims", "author", "collection", "header", "id", "payload")
 
     id: bytes
+    author: bytes
     collection: str
     header: bytes
     payload: bytes | None
-    claims: Claims
+    _claims: Claims | None
 
     def __init__(
-        self, proof: object, collection: str, header: bytes, payload: bytes | None, claims: Claims
+        self,
+        proof: object,
+        unverified: UnverifiedEntry,
+        id_: bytes,
+        author: bytes,
+        claims: Claims | None,
     ) -> None:
         if proof is not _CHECKED:
             raise TypeError("An Entry is made by setsync.model.entry.verify.")
         put = object.__setattr__
-        put(self, "id", entry_id(header))
-        put(self, "collection", collection)
-        put(self, "header", header)
-        put(self, "payload", payload)
-        put(self, "claims", claims)
+        put(self, "id", id_)
+        put(self, "author", author)
+        put(self, "collection", unverified.collection)
+        put(self, "header", unverified.header)
+        put(self, "payload", unverified.payload)
+        put(self, "_claims", claims)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"An Entry was checked as it is; its {name} stays.")
@@ -75,9 +82,18 @@ class Entry:
         raise TypeError("An Entry is not copied or pickled; send its bytes and verify them.")
 
     @property
-    def author(self) -> bytes:
-        """The author's Ed25519 public key, 32 bytes."""
-        return self.claims.author
+    def claims(self) -> Claims:
+        """What the header says: author (Ed25519 public key, 32 bytes), collection and so on."""
+        claims = self._claims
+        if claims is None:
+            claims = format_of(self.header).decode(self.header)
+            object.__setattr__(self, "_claims", claims)
+        return claims
+
+    @property
+    def format(self) -> str:
+        """The name of its format."""
+        return format_of(self.header).name
 
     @property
     def size(self) -> int:
@@ -96,16 +112,29 @@ def verify(unverified: UnverifiedEntry) -> Entry:
     payload_too_large, bad_payload_size, bad_payload_hash, bad_signature (a guest's format
     may have reasons of its own).
     """
-    return _check(unverified, signature=True)
+    return _entry(unverified, check(unverified))
 
 
 def trusted(unverified: UnverifiedEntry) -> Entry:
-    """An Entry without the signature check: for what was signed or checked a moment ago, by
-    this process or by another that it started for that, and for benchmarks."""
-    return _check(unverified, signature=False)
+    """An Entry without the signature check: for what was signed or checked a moment ago, and
+    for benchmarks."""
+    return _entry(unverified, _check_all_but_signature(unverified)[1])
 
 
-def _check(unverified: UnverifiedEntry, *, signature: bool) -> Entry:
+def checked(unverified: UnverifiedEntry, id_: bytes, author: bytes) -> Entry:
+    """An Entry of which `verify` said yes in another process that this one started for that;
+    `id_` and `author`, 32 bytes each, are what it found there."""
+    return Entry(_CHECKED, unverified, id_, author, None)
+
+
+def check(unverified: UnverifiedEntry) -> Claims:
+    """What `verify` does, for whoever needs no Entry of it: what a good entry claims."""
+    entry_format, claims = _check_all_but_signature(unverified)
+    entry_format.check_signature(claims, unverified.header)
+    return claims
+
+
+def _check_all_but_signature(unverified: UnverifiedEntry) -> tuple[EntryFormat, Claims]:
     header, payload = unverified.header, unverified.payload
     if len(header) > MAX_HEADER:
         raise InvalidEntryError(
@@ -121,9 +150,11 @@ def _check(unverified: UnverifiedEntry, *, signature: bool) -> Entry:
                 f"A payload has at most {MAX_PAYLOAD} bytes, not {len(payload)}.",
             )
         entry_format.check_payload(claims, payload)
-    if signature:
-        entry_format.check_signature(claims, header)
-    return Entry(_CHECKED, unverified.collection, header, payload, claims)
+    return entry_format, claims
+
+
+def _entry(unverified: UnverifiedEntry, claims: Claims) -> Entry:
+    return Entry(_CHECKED, unverified, entry_id(unverified.header), claims.author, claims)
 
 
 def make_entry(

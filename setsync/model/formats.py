@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "setsync.formats"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claims:
-    """What every format must be able to tell of an entry's header, once decoded.
+    """What every format must be able to tell of an entry's header, once decoded. Nobody changes
+    it; it is not frozen because one is made for every entry, and that would take twice as long.
 
     `collection` is None where the header does not name one. `timestamp` is claimed, in
     milliseconds since 1970, and never decides anything. `links` are 32-byte ids.

@@ -19,6 +19,7 @@ string; the id is BLAKE3-256 of the whole header.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -33,6 +34,8 @@ from setsync.model.keys import SIGNATURE_BYTES, SecretKey, is_valid_signature
 TAG = 0x53
 MAX_TIMESTAMP = 2**64 - 1
 _FIXED = 1 + 32 + 1 + 8 + 1 + 8 + 32 + 64
+# Names that were found good of late: 255 bytes each and as much again.
+_NAMES = 256
 
 
 class NativeFormat:
@@ -131,7 +134,9 @@ def sign_header(
     return body + key.sign(body)
 
 
+@functools.lru_cache(_NAMES)
 def _decode_name(encoded: bytes) -> str:
+    """Remembered, since most entries that come together are of few collections."""
     try:
         name = encoded.decode("utf-8")
         check_name(name)
@@ -143,6 +148,8 @@ def _decode_name(encoded: bytes) -> str:
 
 
 def _decode_links(block: bytes) -> tuple[bytes, ...]:
+    if not block:
+        return ()
     links = tuple(block[i : i + 32] for i in range(0, len(block), 32))
     if any(one >= two for one, two in pairwise(links)):
         raise _bad_header("its links are not in strictly ascending order")

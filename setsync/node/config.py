@@ -45,6 +45,10 @@ _MARKER = "setsync.json"
 _RULES = ("peers.json", "policy.json", "forks.json", "setsync.toml")
 
 
+# Settings of every command; all others are of `serve`.
+_EVERYWHERE = ("max-payload", "map-size", "verifiers")
+
+
 def default_directory() -> Path:
     """The platform's folder for a user's data."""
     return Path(platformdirs.user_data_dir("setsync", appauthor=False))
@@ -56,14 +60,17 @@ class Settings:
 
     max_payload: int = DEFAULT_MAX_PAYLOAD
     map_size: int = MAP_SIZE
+    verifiers: int | None = None
 
     @classmethod
     def read(cls, directory: Path, environment: Mapping[str, str]) -> Settings:
         """From the directory's file and the environment. Raises SettingsFileError, UsageError."""
-        table = [one for one in SETTINGS if one.name in ("max-payload", "map-size")]
+        table = [one for one in SETTINGS if one.name in _EVERYWHERE]
         file = read_file(directory)
         found = settle(table, flags={}, environment=environment, file=file)
-        return cls(found.number("max-payload"), found.number("map-size"))
+        return cls(
+            found.number("max-payload"), found.number("map-size"), found.number_if_set("verifiers")
+        )
 
 
 @dataclass(frozen=True, slots=True)

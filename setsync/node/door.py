@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from setsync import limits
 from setsync.errors import Abort, PeerError
@@ -122,6 +122,10 @@ class Door:
             return False
         self._telling.tokens -= 1
         return True
+
+    def admit(self, connections: int) -> None:
+        """So many may be through from now on; who is through already stays."""
+        self.rules = replace(self.rules, connections=connections)
 
     @property
     def pending(self) -> int:

@@ -10,7 +10,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import trio
 
-from setsync.limits import DEFAULT_MAX_PAYLOAD
+from setsync.limits import DEFAULT_MAX_PAYLOAD, LOOKING_UP
 from setsync.model.collection import EVERYTHING, Pattern, match_any
 from setsync.node.groups import EVERYBODY
 from setsync.node.policy import Policy
@@ -68,6 +68,14 @@ class Local:
     # Of the payloads that are missing here: which is asked for next, and who had none, when.
     payloads_after: int = 0
     asked_in_vain: dict[bytes, float] = field(default_factory=dict, repr=False)
+    _looking_up: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(LOOKING_UP), repr=False
+    )
+
+    async def look_up(self, work: Callable[..., T], *arguments: object) -> T:
+        """`offload`, for what reads much and waits for nobody; so many at a time, in order."""
+        async with self._looking_up:
+            return await self.offload(work, *arguments)
 
     def wants(self, name: str) -> bool:
         """Whether a collection is among the interests."""

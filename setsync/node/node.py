@@ -21,6 +21,7 @@ from setsync.node.address import Address, join_address
 from setsync.node.channel import PROTOCOL, Channel, dial
 from setsync.node.client import Options, run_initiator
 from setsync.node.connection import most_telling
+from setsync.node.door import Door
 from setsync.node.identity import Identity
 from setsync.node.listening import Guest, listen
 from setsync.node.local import Local, Offload, everybody, in_thread
@@ -30,6 +31,7 @@ from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
 from setsync.node.room import check_room
 from setsync.node.server import Served, run_responder
+from setsync.node.verifying import Verifiers
 from setsync.node.writer import Writer
 from setsync.store.contract import EntryStore
 from setsync.store.lmdb_store import Store
@@ -48,15 +50,17 @@ async def open_local(
     offload: Offload = in_thread,
     policy: Callable[[], Policy] = Policy,
     groups: Callable[[bytes], Sequence[str]] = everybody,
+    verifiers: Verifiers | None = None,
 ) -> AsyncIterator[Local]:
     """A node around a store, its writer running, for as long as the block lasts.
 
     Without a `node_id` (32 bytes) it gets a new identity; without a `policy` it wants all that
-    is valid. `groups` are those of a peer, by its key.
+    is valid. `groups` are those of a peer, by its key. `verifiers` check signatures beside
+    this process when much comes in; it runs them.
     """
     node_id = node_id if node_id is not None else SecretKey(os.urandom(32)).public
     room = partial(check_room, store.path) if isinstance(store, Store) else _no_disk
-    writer = Writer(store, offload, policy, room)
+    writer = Writer(store, offload, policy, room, verifiers)
     patterns = tuple(Pattern(text) for text in interests)
     local = Local(
         store, node_id, writer, patterns, max_payload, offload, policy=policy, groups=groups
@@ -121,6 +125,8 @@ async def serve(
     on_notice: Callable[[int], None] = lambda count: None,
     beside: Sequence[Callable[[Local], Awaitable[None]]] = (),
     guests: Mapping[str, Guest] | None = None,
+    door: Door | None = None,
+    verifiers: Verifiers | None = None,
     task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer sessions until cancelled; started with the addresses it listens on.
@@ -130,8 +136,9 @@ async def serve(
     channel who does not know its key. `policy` says what is wanted, and shared with whom.
     `on_session` hears of each session, `on_notice` of entries that came into the store since
     the last look, however they came. What is `beside` runs with the node; `guests` speak other
-    protocols on the secure channel. Raises UsageError for another address, ListenError when the
-    port is not to be had.
+    protocols on the secure channel; the `door` counts connections, by the usual rules unless it
+    is given. `verifiers` as with `open_local`. Raises UsageError for another address, ListenError
+    when the port is not to be had.
     """
     if identity is None:
         await check_loopback(host)
@@ -145,6 +152,7 @@ async def serve(
         max_payload=max_payload,
         policy=policy,
         groups=access.groups if access is not None else everybody,
+        verifiers=verifiers,
     ) as local:
         try:
             async with trio.open_nursery() as nursery:
@@ -160,6 +168,7 @@ async def serve(
                     access,
                     network=network,
                     guests=guests,
+                    door=door,
                 )
         except BaseExceptionGroup as group:
             raise most_telling(group) from None

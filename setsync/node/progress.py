@@ -1,7 +1,7 @@
 """What is going on, as one stream of events. Whoever wants to show it may; nothing waits.
 
 Phases of a session: connecting, comparing, transferring, closing, done. Elsewhere:
-filling, reading, importing, exporting, checking.
+filling, reading, importing, exporting, checking, dropping.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class _Responding:
 
     async def _list_named(self, items: Sequence[WireWant]) -> None:
         """The collections behind the hashes that the initiator lacks."""
-        part: Catalogue = await self._local.offload(self._named, items)
+        part: Catalogue = await self._local.look_up(self._named, items)
         self._held, self._hashes = Held(), {}
         await self._list(part)
 
@@ -307,7 +307,7 @@ class _Responding:
         """Answer in as many messages as the answers need, each from one snapshot."""
         done = 0
         while done < len(items):
-            answers, done = await self._local.offload(self._look_up, items, done)
+            answers, done = await self._local.look_up(self._look_up, items, done)
             await self._connection.send(m.Answers(tuple(answers)))
 
     def _look_up(self, items: Sequence[WireQuestion], start: int) -> tuple[list[WireAnswer], int]:
@@ -342,10 +342,10 @@ class _Responding:
     async def _tell_ids(self, items: Sequence[WireWant]) -> None:
         """The whole ids behind labels or ranges, and how many are newer than the session."""
         for item in items:
-            take: Take = await self._local.offload(self._understand, item)
+            take: Take = await self._local.look_up(self._understand, item)
             after = b""
             while True:
-                ids, newer = await self._local.offload(self._some_ids, take, after)
+                ids, newer = await self._local.look_up(self._some_ids, take, after)
                 if not ids:
                     break
                 after = ids[-1]
@@ -470,7 +470,7 @@ class _Responding:
         async with wanted:
             async for message in wanted:
                 for item in message.items:
-                    await self._send(await self._local.offload(self._understand, item))
+                    await self._send(await self._local.look_up(self._understand, item))
             await self._say_sent()
 
     async def _send_all(self, takes: Sequence[Take]) -> None:

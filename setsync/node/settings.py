@@ -21,13 +21,16 @@ from setsync.errors import SetsyncError, SettingsFileError, UsageError
 from setsync.limits import (
     DEFAULT_MAX_PAYLOAD,
     MAP_SIZE,
+    MAX_CONNECTIONS,
     MAX_MAP_SIZE,
     MAX_PATTERNS,
     MAX_PAYLOAD,
     MAX_SETTINGS_FILE,
+    MAX_VERIFIERS,
+    MOST_CONNECTIONS,
+    MOST_VERIFIERS,
 )
 from setsync.model.collection import Pattern
-from setsync.node.address import split_address
 
 FILE = "setsync.toml"
 PREFIX = "SETSYNC_"
@@ -45,6 +48,7 @@ class Kind(enum.Enum):
     PATH = "the path of a file"
     SWITCH = "true or false"
     BYTES = "a number of bytes"
+    COUNT = "a number"
     CHOICE = "one of"
     TEXTS = "a list of texts"
     PATTERNS = f"a list of up to {MAX_PATTERNS} patterns of collections"
@@ -81,7 +85,7 @@ class Setting(NamedTuple):
     def wanted(self) -> str:
         """What a value has to be, as half a sentence."""
         match self.kind:
-            case Kind.BYTES:
+            case Kind.BYTES | Kind.COUNT:
                 return f"{self.kind.value} from {self.least} to {self.most}"
             case Kind.CHOICE:
                 return f"{self.kind.value} {', '.join(self.choices)}"
@@ -96,7 +100,7 @@ class Setting(NamedTuple):
             if not isinstance(found, list) or not all(type(one) is str for one in found):
                 raise ValueError(found)
             return self._checked(tuple(found))
-        types = {Kind.SWITCH: bool, Kind.BYTES: int}
+        types = {Kind.SWITCH: bool, Kind.BYTES: int, Kind.COUNT: int}
         if type(found) is not types.get(self.kind, str):
             raise ValueError(found)
         assert isinstance(found, str | int)
@@ -119,7 +123,7 @@ class Setting(NamedTuple):
                 if text not in _SWITCHES:
                     raise ValueError(text)
                 return _SWITCHES[text]
-            case Kind.BYTES:
+            case Kind.BYTES | Kind.COUNT:
                 if not text.isascii() or not text.isdigit():
                     raise ValueError(text)
                 return self._checked(int(text))
@@ -133,9 +137,12 @@ class Setting(NamedTuple):
     def _checked(self, value: Plain) -> Plain:
         match self.kind:
             case Kind.ADDRESS:
+                from setsync.node.address import split_address
+
                 split_address(str(value))
-            case Kind.BYTES if not isinstance(value, int) or not self.least <= value <= self.most:
-                raise ValueError(value)
+            case Kind.BYTES | Kind.COUNT:
+                if not isinstance(value, int) or not self.least <= value <= self.most:
+                    raise ValueError(value)
             case Kind.CHOICE if value not in self.choices:
                 raise ValueError(value)
             case Kind.PATTERNS:
@@ -271,6 +278,24 @@ SETTINGS = (
         reloads=True,
     ),
     Setting(
+        "max-connections",
+        Kind.COUNT,
+        MAX_CONNECTIONS,
+        "Connections of other nodes that this one has at a time, those that stay included.",
+        most=MOST_CONNECTIONS,
+        reloads=True,
+    ),
+    Setting(
+        "verifiers",
+        Kind.COUNT,
+        None,
+        "Processes that check signatures when many entries come at once, by every command; with 0 "
+        "there is none beside the command itself.",
+        least=0,
+        most=MOST_VERIFIERS,
+        empty=f"one a core, {MAX_VERIFIERS} at most",
+    ),
+    Setting(
         "map-size",
         Kind.BYTES,
         MAP_SIZE,
@@ -341,6 +366,12 @@ class Settled(dict[str, Value]):
         """Of a number."""
         value = self[name].value
         assert isinstance(value, int)
+        return value
+
+    def number_if_set(self, name: str) -> int | None:
+        """Of a number that may not be set."""
+        value = self[name].value
+        assert value is None or isinstance(value, int)
         return value
 
     def switch(self, name: str) -> bool:

@@ -5,28 +5,44 @@ batch is verified and committed, the next gathers, so batches grow when the node
 The inbox is bounded: when it is full, whoever brings more has to wait, and with him his peer.
 
 What peers bring is taken in fair turns (`turns`), since checking it is most of what they can
-make us do. What comes from this machine has commits of its own, every other one if need be: who
-writes an entry waits for one batch of the peers' at most.
+make us do. When much of it waits, it is verified ahead in other processes (`verifying`), in the
+order of these turns, while what was verified before is committed. What comes from this machine
+has commits of its own, every other one if need be: who writes an entry waits for one batch of the
+peers' at most.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 import trio
 
 from setsync.errors import InvalidEntryError, SetsyncError, StoreLimitError
-from setsync.limits import COMMIT_ENTRIES, KIB, PEERS_COMMIT, WRITER_INBOX_BYTES, WRITER_PEER_BYTES
-from setsync.model.entry import Entry, UnverifiedEntry, entry_id, verify
+from setsync.limits import (
+    COMMIT_ENTRIES,
+    FEWEST_IN_JOB,
+    KIB,
+    PEERS_COMMIT,
+    VERIFIERS_FROM,
+    VERIFY_JOB_ENTRIES,
+    VERIFY_JOBS_AHEAD,
+    WRITER_INBOX_BYTES,
+    WRITER_PEER_BYTES,
+)
+from setsync.model.checking import Outcome, verify_here
+from setsync.model.entry import Entry, UnverifiedEntry, entry_id
 from setsync.model.refusal import Refusal
 from setsync.node.policy import Policy
 from setsync.node.refusals import NotKept, remember_ours
 from setsync.node.turns import Turns
+from setsync.node.verifying import Job, Verifiers
 from setsync.store.contract import Added, EntryStore, Origin, Quotas
+from setsync.store.pace import Pace
 
 # The reason of a format that cannot place an entry without its payload.
 _PAYLOAD_NEEDED = "payload_needed"
@@ -40,6 +56,8 @@ class Ticket:
     size: int
     origin: Origin | None = None
     refused: Sequence[NotKept] = ()
+    # Where it is verified; None: when it is committed.
+    jobs: Sequence[Job] | None = None
     _done: trio.Event = field(default_factory=trio.Event)
     _outcome: Added | SetsyncError | None = None
 
@@ -53,6 +71,11 @@ class Ticket:
         """About what it takes to check and store it: a signature as much as a KiB."""
         return 1 + len(self.entries) + self.size // KIB
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether nobody has to be waited for before it can be committed."""
+        return self.jobs is None or all(job.is_done for job in self.jobs)
+
     async def wait(self) -> Added:
         """Wait until the entries are durable.
 
@@ -64,6 +87,12 @@ class Ticket:
         if isinstance(self._outcome, SetsyncError):
             raise self._outcome
         return self._outcome
+
+    def outcomes(self) -> Iterable[Outcome]:
+        """The verdict on each entry, in order; those that nobody has verified yet now."""
+        if self.jobs is None:
+            return map(verify_here, self.entries)
+        return chain.from_iterable(job.outcomes() for job in self.jobs)
 
     def settle(self, outcome: Added | SetsyncError, refused: Sequence[NotKept] = ()) -> None:
         """Say how it went."""
@@ -102,6 +131,7 @@ class Writer:
 
     `policy` is asked anew for each batch. `room` says whether the disk has room for what
     others bring, by raising StoreFullError; it runs off the event loop, as all of a commit.
+    `verifiers`: processes beside this one; by default there are none.
     """
 
     def __init__(
@@ -110,13 +140,19 @@ class Writer:
         offload: _Offload,
         policy: Callable[[], Policy] = Policy,
         room: Callable[[], None] = lambda: None,
+        verifiers: Verifiers | None = None,
     ) -> None:
         self._store = store
         self._offload = offload
         self._policy = policy
         self._room = room
+        self._verifiers = verifiers or Verifiers(0)
+        self._pace = Pace(trio.current_time)
         self._own: deque[Ticket] = deque()
+        # What the peers brought: in turns, and then, if it is verified ahead, in this order.
         self._guests: Turns[Ticket] = Turns()
+        self._ahead: deque[Ticket] = deque()
+        self._waiting_cost = self._ahead_cost = 0
         self._was_own = False
         # By peer, and without those that have nothing here.
         self._waiting: Counter[bytes] = Counter()
@@ -136,6 +172,7 @@ class Writer:
                 await self._changed.wait()
             if ticket.peer:
                 self._guests.put(ticket.peer, ticket, ticket.cost)
+                self._waiting_cost += ticket.cost
             else:
                 self._own.append(ticket)
             self._waiting[ticket.peer] += ticket.size
@@ -149,32 +186,96 @@ class Writer:
 
     async def run(self) -> None:
         """Work until cancelled; a batch under way is finished first."""
-        while True:
-            tickets = await self._next_batch()
-            outcomes = await self._offload(self._commit, tickets)
-            for ticket, (outcome, refused) in zip(tickets, outcomes, strict=True):
-                ticket.settle(outcome, refused)
-            self.on_batch(sum(len(ticket.entries) for ticket in tickets))
-            if any(isinstance(outcome, Added) and outcome.new for outcome, _ in outcomes):
-                self.news.ring()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._verifiers.run)
+            nursery.start_soon(self._verify_ahead, nursery)
+            while True:
+                await self._write(await self._next_batch())
+
+    async def _write(self, tickets: Sequence[Ticket]) -> None:
+        self._pace.begin()
+        outcomes = await self._offload(self._commit, tickets)
+        if tickets[0].jobs is not None:
+            self._pace.note(sum(ticket.cost for ticket in tickets))
+        for ticket, (outcome, refused) in zip(tickets, outcomes, strict=True):
+            ticket.settle(outcome, refused)
+        self.on_batch(sum(len(ticket.entries) for ticket in tickets))
+        if any(isinstance(outcome, Added) and outcome.new for outcome, _ in outcomes):
+            self.news.ring()
 
     async def _next_batch(self) -> list[Ticket]:
         async with self._changed:
-            while not self._own and not self._guests:
+            while not self._own and not self._is_anything_ready():
                 await self._changed.wait()
-            self._was_own = bool(self._own) and not (self._was_own and self._guests)
-            batch = self._take_own() if self._was_own else self._guests.take(PEERS_COMMIT)
-            for ticket in batch:
-                self._waiting[ticket.peer] -= ticket.size
-            self._waiting = +self._waiting
+            others = self._is_anything_ready()
+            self._was_own = bool(self._own) and not (self._was_own and others)
+            batch = self._take_own() if self._was_own else self._take_others()
             self._changed.notify_all()
             return batch
+
+    def _is_anything_ready(self) -> bool:
+        """Of what the peers brought."""
+        if self._ahead:
+            return self._ahead[0].is_verified
+        return bool(self._guests) and not self._is_much()
+
+    def _take_others(self) -> list[Ticket]:
+        """What is verified, or what is to be verified as it is committed."""
+        if not self._ahead:
+            return [self._no_longer_waiting(one) for one in self._guests.take(PEERS_COMMIT)]
+        batch: list[Ticket] = []
+        cost = 0
+        while self._ahead and self._ahead[0].is_verified and cost < self._pace.most:
+            batch.append(self._ahead.popleft())
+            cost += batch[-1].cost
+        self._ahead_cost -= cost
+        return batch
+
+    def _no_longer_waiting(self, ticket: Ticket) -> Ticket:
+        self._waiting[ticket.peer] -= ticket.size
+        self._waiting = +self._waiting
+        if ticket.peer:
+            self._waiting_cost -= ticket.cost
+        return ticket
+
+    # Ahead.
+
+    def _is_much(self) -> bool:
+        """Whether what waits is worth other processes."""
+        if not self._verifiers.count:
+            return False
+        return self._verifiers.are_running or self._waiting_cost >= VERIFIERS_FROM
+
+    async def _verify_ahead(self, nursery: trio.Nursery) -> None:
+        """Have what waits verified, as much as the processes need not to stand still."""
+        under_way = self._verifiers.count * VERIFY_JOBS_AHEAD * VERIFY_JOB_ENTRIES
+        while True:
+            async with self._changed:
+                while not (
+                    self._guests
+                    and self._is_much()
+                    and self._ahead_cost < self._pace.most + under_way
+                ):
+                    await self._changed.wait()
+                for ticket in self._guests.take(1):
+                    self._ahead.append(self._no_longer_waiting(ticket))
+                    self._ahead_cost += ticket.cost
+                    if len(ticket.entries) >= FEWEST_IN_JOB:
+                        ticket.jobs = self._verifiers.submit(ticket.entries)
+                        nursery.start_soon(self._tell_when_verified, ticket.jobs)
+                self._changed.notify_all()
+
+    async def _tell_when_verified(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            await job.wait()
+        async with self._changed:
+            self._changed.notify_all()
 
     def _take_own(self) -> list[Ticket]:
         batch: list[Ticket] = []
         count = 0
         while self._own and (not batch or count < COMMIT_ENTRIES):
-            batch.append(self._own.popleft())
+            batch.append(self._no_longer_waiting(self._own.popleft()))
             count += len(batch[-1].entries)
         return batch
 
@@ -215,19 +316,19 @@ class _Part:
         self.refused: list[NotKept] = []
         self.outcome: Added | SetsyncError = Added((), 0, 0)
         try:
-            for entry in ticket.entries:
-                self._verify(entry)
+            for entry, outcome in zip(ticket.entries, ticket.outcomes(), strict=True):
+                self._take(entry, outcome)
         except InvalidEntryError as error:
             self.entries, self.refused, self.outcome = [], [], error
 
-    def _verify(self, entry: UnverifiedEntry) -> None:
-        try:
-            self.entries.append(verify(entry))
-        except InvalidEntryError as error:
-            if error.reason != _PAYLOAD_NEEDED or not self.ticket.peer:
-                raise
+    def _take(self, entry: UnverifiedEntry, outcome: Outcome) -> None:
+        if isinstance(outcome, Entry):
+            self.entries.append(outcome)
+        elif outcome.reason == _PAYLOAD_NEEDED and self.ticket.peer:
             id_ = entry_id(entry.header)
             self.refused.append(NotKept(entry.collection, id_, Refusal.PAYLOAD_NEEDED))
+        else:
+            raise outcome
 
     def refuse(self, policy: Policy) -> None:
         """Put aside what this node does not want."""

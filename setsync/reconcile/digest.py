@@ -42,6 +42,11 @@ class Summary:
         """The 40 bytes that stand for this range in its parent."""
         return self.count.to_bytes(COUNT_BYTES, "big") + self.digest
 
+    @classmethod
+    def unpack(cls, packed: bytes | bytearray) -> Summary:
+        """From those 40 bytes."""
+        return cls(int.from_bytes(packed[:COUNT_BYTES], "big"), bytes(packed[COUNT_BYTES:]))
+
 
 EMPTY = Summary(0, blake3(_LEAF).digest())
 
@@ -59,10 +64,7 @@ def inner_digest(children: bytes | bytearray) -> bytes:
 def unpack_children(children: bytes) -> list[Summary]:
     """The 16 summaries of an inner node's 640 bytes."""
     return [
-        Summary(
-            int.from_bytes(children[at : at + COUNT_BYTES], "big"),
-            bytes(children[at + COUNT_BYTES : at + CHILD_BYTES]),
-        )
+        Summary.unpack(children[at : at + CHILD_BYTES])
         for at in range(0, FANOUT * CHILD_BYTES, CHILD_BYTES)
     ]
 

@@ -219,6 +219,21 @@ class Symbols:
             np.concatenate([self.counts, other.counts]),
         )
 
+    def __add__(self, other: Symbols) -> Symbols:
+        """The symbols of two sets together that have no id in common."""
+        if (self.key, self.start, self.stop) != (other.key, other.start, other.stop):
+            raise ValueError(
+                f"cells {self.start}..{self.stop} and {other.start}..{other.stop}: "
+                "not the same interval and key"
+            )
+        return Symbols(
+            self.key,
+            self.start,
+            self.sums ^ other.sums,
+            self.checks ^ other.checks,
+            self.counts + other.counts,
+        )
+
     def __sub__(self, other: Symbols) -> Symbols:
         """The symbols of the difference: +1 for ids only here, -1 for ids only in the other."""
         if (self.key, self.start, self.stop) != (other.key, other.start, other.stop):

@@ -53,7 +53,7 @@ class Admission:
             [len(one.header) + (0 if one.payload is None else len(one.payload)) for one in entries]
         )
         quotas = self._quotas
-        most_entries, most_bytes = self._usage.most({one.claims.author for one in entries})
+        most_entries, most_bytes = self._usage.most({one.author for one in entries})
         if most_entries + count > quotas.author_entries or most_bytes + size > quotas.author_bytes:
             return False
         for origin in {origin for _, origin in origins if origin is not None and origin.peer}:

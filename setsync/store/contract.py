@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -95,6 +95,15 @@ class Withheld:
     collection: str
     id: bytes
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What became of a batch of payloads, by place in it: `freed` has the bytes of those that are
+    dropped now and were not before; `needed` are those that stay, for the system or an index."""
+
+    freed: Mapping[int, int]
+    needed: tuple[int, ...]
 
 
 class RefuserKind(enum.IntEnum):
@@ -199,6 +208,11 @@ class EntryStore(Protocol):
         not here is not wanted any more, and nothing attaches it.
 
         Raises NoSuchEntryError; PayloadNeededError where the system or an index needs it.
+        """
+
+    def drop_many(self, entries: Sequence[tuple[str, bytes]]) -> Dropped:
+        """Remove the payloads of (collection, id), as `drop_payload` would: in one transaction,
+        but for those that are needed. Raises NoSuchEntryError, and then nothing is removed.
         """
 
     def restore_payload(self, collection: str, id_: bytes) -> bool:

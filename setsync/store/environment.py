@@ -55,7 +55,9 @@ class Cursor(Protocol):
     def item(self) -> tuple[bytes, bytes]: ...
     def iternext(self) -> Iterator[tuple[bytes, bytes]]: ...
     def getmulti(self, keys: Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]: ...
-    def putmulti(self, items: Sequence[tuple[bytes, bytes]]) -> tuple[int, int]: ...
+    def putmulti(
+        self, items: Sequence[tuple[bytes, bytes]], *, append: bool = False
+    ) -> tuple[int, int]: ...
 
 
 class Transaction(Protocol):
@@ -347,6 +349,14 @@ class Environment:
         with self._guarded():
             return (int(self._env.info()["last_pgno"]) + 1) * int(self._env.stat()["psize"])
 
+    def live(self) -> int:
+        """Bytes of the data file that a compact copy would have: `used` without free pages."""
+        names = self.table_names()
+        self.open_tables([name for name in names if not self.has_table(name)])
+        with self.read() as transaction:
+            stats = [transaction.stat(db=self.table(name)) for name in names]
+            return _live_bytes([*stats, cast(Mapping[str, int], self._env.stat())])
+
     def copy(self, target: Path, *, compact: bool) -> None:
         """A consistent copy of the data file into the existing empty folder `target`, on its
         disk when this returns."""
@@ -448,6 +458,13 @@ def sync_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def _live_bytes(stats: Sequence[Mapping[str, int]]) -> int:
+    """Of the pages of all tables, the table of tables among them, and the two of metadata."""
+    kinds = ("branch_pages", "leaf_pages", "overflow_pages")
+    pages = sum(stat[kind] for stat in stats for kind in kinds)
+    return (2 + pages) * stats[0]["psize"]
+
+
 def verify_file(store: Path) -> None:
     """Walk every page of a closed data file. About 4 s a gigabyte.
 
@@ -493,3 +510,86 @@ def _verify_metadata(path: Path) -> list[str]:
     if abs(transactions[0] - transactions[1]) > 1:
         return ["its two pages of metadata are not of neighbouring transactions"]
     return []
+
+
+class ClosedFile:
+    """The data file in `folder`, which nobody writes while this is open: it is read past LMDB's
+    locks. `is_new`: one is made there, which `append` fills. A `map_size` of 0 is what the file
+    itself says.
+
+    Raises DamagedStoreError, StoreFullError, StoreError from every method.
+    """
+
+    def __init__(self, folder: Path, map_size: int = 0, *, is_new: bool = False) -> None:
+        self._folder = folder
+        self._is_new = is_new
+        with self._named():
+            self._env = self._open(map_size)
+
+    def _open(self, map_size: int) -> lmdb.Environment:
+        """As `Environment._open`."""
+        while True:
+            try:
+                return lmdb.open(
+                    str(self._folder),
+                    map_size=map_size,
+                    max_dbs=MAX_TABLES,
+                    mode=0o600,
+                    readonly=not self._is_new,
+                    lock=False,
+                    readahead=False,
+                )
+            except (lmdb.MemoryError, MemoryError) as error:
+                if map_size <= GIB:
+                    raise _translate(error, self._folder) from error
+                map_size //= 4
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._env.close()
+
+    @property
+    def map_size(self) -> int:
+        """Bytes of address space that were reserved for it."""
+        return int(self._env.info()["map_size"])
+
+    def tables(self) -> dict[bytes, int]:
+        """How many rows each table has."""
+        with self._named(), self._env.begin() as transaction:
+            with transaction.cursor() as cursor:
+                names = [bytes(name) for name, _ in cursor.iternext()]
+            handles = {name: self._handle(name, transaction) for name in names}
+            return {name: transaction.stat(db)["entries"] for name, db in handles.items()}
+
+    def rows(self, table: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value of a table, in order."""
+        with (
+            self._named(),
+            self._env.begin() as transaction,
+            transaction.cursor(db=self._handle(table, transaction)) as cursor,
+        ):
+            yield from cursor.iternext()
+
+    def append(self, table: bytes, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Put rows behind those that a table has, and make it if it is missing; on the disk when
+        this returns."""
+        with (
+            self._named(),
+            self._env.begin(write=True) as transaction,
+            transaction.cursor(db=self._handle(table, transaction)) as cursor,
+        ):
+            if cursor.putmulti(rows, append=True) != (len(rows), len(rows)):
+                raise DamagedStoreError(f"The rows of {self._folder} are out of order.")
+
+    def _handle(self, name: bytes, transaction: lmdb.Transaction) -> Table:
+        # For this transaction alone: LMDB forgets handles that a read transaction opened.
+        return self._env.open_db(name, txn=transaction, create=self._is_new)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.Error as error:
+            raise _translate(error, self._folder) from error

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO, NoReturn
 import msgpack
 from blake3 import blake3
 
-from setsync.errors import ExportFileError, InvalidEntryError, PayloadTooLargeError
-from setsync.limits import ENTRY_BATCH, KIB, MAX_COLLECTION_NAME, MAX_HEADER, MAX_PAYLOAD, MIB
+from setsync.errors import ExportFileError
+from setsync.limits import ENTRY_BATCH, KIB, MAX_COLLECTION_NAME, MAX_HEADER, MAX_PAYLOAD
 from setsync.model.collection import Pattern, match_any
-from setsync.model.entry import Entry, UnverifiedEntry, verify
-from setsync.store.contract import EntryStore, Origin, StoredEntry
+from setsync.model.entry import UnverifiedEntry
+from setsync.store.contract import EntryStore, StoredEntry
 
 MAGIC = "setsync-export"
 VERSION = 1
@@ -38,8 +38,7 @@ _LARGEST_ITEM = MAX_PAYLOAD + MAX_HEADER + MAX_COLLECTION_NAME + 64
 # The last item: its head, the count (at most 9 bytes), the digest with its own head.
 _DIGEST_ITEM = 34
 _LARGEST_END = 1 + 9 + _DIGEST_ITEM
-_BATCH_ENTRIES = 2_000
-_BATCH_BYTES = 1 * MIB
+_ENTRY_TYPES = {(str, bytes, bytes), (str, bytes, type(None))}
 
 OnCount = Callable[[int], None]
 
@@ -129,13 +128,12 @@ def read_export(file: BinaryIO) -> Iterator[UnverifiedEntry]:
     _check_first(items.next())
     count = 0
     while True:
-        before = items.digest()
         item = items.next(f"The export is cut after {count} entries.")
         if len(item) == 2:
             break
         yield _as_entry(item, count)
         count += 1
-    if item != [count, before]:
+    if item != [count, items.digest_before_last()]:
         raise ExportFileError(
             f"The export is damaged: its end does not fit the {count} entries before it."
         )
@@ -153,11 +151,9 @@ def _check_first(item: list[Any]) -> None:
 
 
 def _as_entry(item: list[Any], count: int) -> UnverifiedEntry:
-    match item:
-        case [str(collection), bytes(header), bytes() | None as payload]:
-            return UnverifiedEntry(collection, header, payload)
-        case _:
-            raise ExportFileError(f"The export is damaged after {count} entries: no entry follows.")
+    if tuple(map(type, item)) not in _ENTRY_TYPES:
+        raise ExportFileError(f"The export is damaged after {count} entries: no entry follows.")
+    return UnverifiedEntry(*item)
 
 
 def entries_promised(file: BinaryIO) -> int | None:
@@ -192,7 +188,7 @@ class _Items:
         self._file = file
         self._hasher = blake3()
         self._unhashed = bytearray()
-        self._hashed = 0
+        self._hashed = self._last = 0
         self._unpacker = msgpack.Unpacker(
             max_buffer_size=_LARGEST_ITEM + _CHUNK,
             max_array_len=3,
@@ -206,6 +202,7 @@ class _Items:
 
     def next(self, cut: str = "This is not a setsync export file.") -> list[Any]:
         """The next array. Raises ExportFileError, saying `cut` when the file ends before it."""
+        self._last = self._unpacker.tell()
         while True:
             try:
                 item = self._unpacker.unpack()
@@ -220,7 +217,7 @@ class _Items:
                 return item
 
     def _feed(self) -> bool:
-        self.digest()
+        self._hash(self._last)
         chunk = self._file.read(_CHUNK)
         self._unhashed += chunk
         try:
@@ -231,110 +228,29 @@ class _Items:
             ) from error
         return bool(chunk)
 
-    def digest(self) -> bytes:
-        """BLAKE3-256 of every byte of the items that were read."""
-        taken = self._unpacker.tell() - self._hashed
+    def digest_before_last(self) -> bytes:
+        """BLAKE3-256 of every byte before the item that was read last."""
+        self._hash(self._last)
+        return self._hasher.digest()
+
+    def _hash(self, end: int) -> None:
+        """Every byte up to `end`, counted from the begin of the file."""
+        taken = end - self._hashed
         self._hasher.update(self._unhashed[:taken])
         del self._unhashed[:taken]
-        self._hashed += taken
-        return self._hasher.digest()
+        self._hashed = end
 
     def at_end(self) -> bool:
         """Whether the file ends where the last item did."""
-        self.digest()
+        self._hash(self._unpacker.tell())
         return not self._unhashed and not self._file.read(1)
 
 
 def _flat(items: list[Any]) -> list[Any]:
-    if any(isinstance(item, list) for item in items):
+    if list in map(type, items):
         raise ValueError("an array lies in an array")
     return items
 
 
 def _refuse_map(_: dict[Any, Any]) -> NoReturn:
     raise ValueError("a map lies in it")
-
-
-# --- importing ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What a file brought: entries in it, those that were new or known, payloads that known
-    entries had lacked."""
-
-    entries: int = 0
-    new: int = 0
-    known: int = 0
-    payloads: int = 0
-
-
-def import_entries(
-    store: EntryStore,
-    entries: Iterable[UnverifiedEntry],
-    max_payload: int,
-    on_commit: OnCount = _silent,
-    origin: Origin | None = None,
-) -> Imported:
-    """Verify and add entries, batch by batch; `on_commit` hears how many are durable.
-
-    It may be stopped at any moment and run again: what was committed stays, and nothing
-    doubles. Raises ExportFileError and PayloadTooLargeError once everything in front of the
-    fault is committed; StoreError.
-    """
-    total = Imported()
-    batches = _verified_batches(entries, max_payload)
-    while True:
-        batch, fault = next(batches, ([], None))
-        if batch:
-            added = store.add_many(batch, [(0, origin)])
-            total = Imported(
-                total.entries + len(batch),
-                total.new + len(added.new),
-                total.known + added.known,
-                total.payloads + added.payloads,
-            )
-            on_commit(total.entries)
-        if fault is not None:
-            raise fault
-        if not batch:
-            return total
-
-
-_Fault = ExportFileError | PayloadTooLargeError
-
-
-def _verified_batches(
-    entries: Iterable[UnverifiedEntry], max_payload: int
-) -> Iterator[tuple[list[Entry], _Fault | None]]:
-    """Batches of good entries; the last one with what ended it, if it was a fault."""
-    batch: list[Entry] = []
-    size = count = 0
-    fault: _Fault | None = None
-    try:
-        for unverified in entries:
-            entry = _verified(unverified, count, max_payload)
-            batch.append(entry)
-            count += 1
-            size += entry.size
-            if len(batch) == _BATCH_ENTRIES or size >= _BATCH_BYTES:
-                yield batch, None
-                batch, size = [], 0
-    except (ExportFileError, PayloadTooLargeError) as error:
-        fault = error
-    if batch or fault is not None:
-        yield batch, fault
-
-
-def _verified(unverified: UnverifiedEntry, count: int, max_payload: int) -> Entry:
-    if unverified.payload is not None and len(unverified.payload) > max_payload:
-        raise PayloadTooLargeError(
-            f"After {count} good entries comes a payload of {len(unverified.payload)} bytes; "
-            f"this node takes up to {max_payload} (SETSYNC_MAX_PAYLOAD)."
-        )
-    try:
-        return verify(unverified)
-    except InvalidEntryError as error:
-        raise ExportFileError(
-            f"The export is damaged: after {count} good entries comes a bad one. {error.message}"
-        ) from error

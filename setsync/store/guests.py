@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def indexes_for(entries: Iterable[Entry]) -> dict[str, Index]:
     """The indexes that have a part in a batch, by format."""
-    names = {entry.claims.format for entry in entries}
+    names = {entry.format for entry in entries}
     found = ((name, index_of(name)) for name in sorted(names))
     return {name: index for name, index in found if index is not None}
 
@@ -35,7 +35,7 @@ def add_to_indexes(
 ) -> None:
     """Tell each index of its format's entries."""
     for name, index in indexes.items():
-        mine = [one for one in arrived if one.entry.claims.format == name]
+        mine = [one for one in arrived if one.entry.format == name]
         if mine:
             index.add(GuestTables(transaction, env, index), mine)
 

@@ -28,6 +28,7 @@ from setsync.limits import (
     MAX_COLLECTION_NAME,
     MAX_COLLECTIONS,
     MAX_COLLECTIONS_PER_AUTHOR,
+    MIB,
 )
 from setsync.model.entry import Entry, entry_id
 from setsync.model.formats import format_of, index_of
@@ -38,6 +39,7 @@ from setsync.store import layout, payloads, refusals
 from setsync.store.admission import Admission
 from setsync.store.contract import (
     Added,
+    Dropped,
     Origin,
     Origins,
     Quotas,
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
 
 
 _POSITION = itemgetter(1)
+# Bytes of the log that are put into LMDB at once; so much of a batch is held twice.
+_LOG_PIECE = 1 * MIB
 
 
 class Store:
@@ -220,6 +224,21 @@ class Store:
                     for collection in collections
                 )
             )
+
+    def drop_many(self, entries: Sequence[tuple[str, bytes]]) -> Dropped:
+        """Remove the payloads of (collection, id) in one transaction, but for those that the
+        system or an index needs.
+
+        Raises NoSuchEntryError, and then nothing is removed.
+        """
+        with self._damage_named():
+            while True:
+                try:
+                    return self._env.write(
+                        lambda transaction: payloads.drop_many(transaction, self._env, entries)
+                    )
+                except payloads.IndexNotOpenError as error:
+                    self.open_index(error.index)
 
     def restore_payload(self, collection: str, id_: bytes) -> bool:
         """Want a dropped payload again, as if it had been withheld; whether it was dropped.
@@ -461,7 +480,9 @@ class _Batch:
         for position in positions:
             first.setdefault(self._entries[position].id, position)
         insertion = Insertion(nodes, root, self._capacity)
-        insertion.run([(id_, self._arrival(first[id_])) for id_ in sorted(first)])
+        next_ = self._last + 1
+        members = [(id_, (next_ + first[id_]).to_bytes(8, "big")) for id_ in sorted(first)]
+        insertion.run(members)
         if insertion.added:
             self._put(self._collections, key, layout.pack_collection(insertion.summary, name))
         for position in positions:
@@ -478,25 +499,33 @@ class _Batch:
         """Append what is new, in the order of arrival; the size of each. Appending fills
         LMDB's pages."""
         sizes: list[int] = []
+        rows: list[tuple[bytes, bytes]] = []
+        waiting = 0
         more = self._usage.more
         for position in order:
             entry = self._entries[position]
+            key = self._arrival(position)
             record = layout.pack_log(self._new[position], entry.id, entry.header, entry.payload)
-            if not self._transaction.put(
-                self._arrival(position), record, db=self._log, append=True
-            ):
-                raise DamagedStoreError("The log holds entries later than the last arrival.")
+            rows.append((key, record))
             size = len(record) - layout.LOG_HEAD_BYTES
             sizes.append(size)
-            author = entry.claims.author
-            more[author] = more.get(author, 0) + layout.ONE_ENTRY + size
+            more[entry.author] = more.get(entry.author, 0) + layout.ONE_ENTRY + size
             if entry.payload is None:
-                value = layout.pack_size(entry.claims.payload_size)
-                self._put(self._withheld, self._arrival(position), value)
+                self._put(self._withheld, key, layout.pack_size(entry.claims.payload_size))
+            waiting += size
+            if waiting >= _LOG_PIECE:
+                self._append(rows)
+                rows, waiting = [], 0
+        self._append(rows)
         self._note_short_ids(order)
         self._bump(layout.STATE_ENTRIES, len(order))
         self._put(self._state, layout.STATE_LAST_ARRIVAL, self._arrival(order[-1]))
         return sizes
+
+    def _append(self, rows: list[tuple[bytes, bytes]]) -> None:
+        with self._transaction.cursor(db=self._log) as cursor:
+            if cursor.putmulti(rows, append=True) != (len(rows), len(rows)):
+                raise DamagedStoreError("The log holds entries later than the last arrival.")
 
     def _note_origins(self, order: list[int], sizes: list[int]) -> None:
         """Who brought what is new: one record for each run of entries that came together."""

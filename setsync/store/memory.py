@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from setsync.errors import NoSuchEntryError
+from setsync.errors import NoSuchEntryError, PayloadNeededError
 from setsync.limits import (
     MAX_COLLECTIONS,
     MAX_COLLECTIONS_PER_AUTHOR,
     MAX_REFUSED,
     REFUSED_SECONDS,
 )
+from setsync.model.collection import is_system
 from setsync.model.entry import Entry
 from setsync.model.formats import Claims, format_of, index_of
 from setsync.model.indexes import Arrived, Index, Payload
@@ -27,6 +28,7 @@ from setsync.reconcile.digest import LEAF_CAPACITY, Summary
 from setsync.reconcile.view import ListView
 from setsync.store.contract import (
     Added,
+    Dropped,
     Origin,
     Origins,
     Quotas,
@@ -146,24 +148,46 @@ class MemoryStore:
 
     def drop_payload(self, collection: str, id_: bytes) -> int:
         """Remove an entry's payload. Raises NoSuchEntryError, PayloadNeededError."""
-        refuse_system(collection, id_)
         with self._lock:
-            at = self._find(collection, id_)
-            stored = self._log[at]
-            if stored.dropped:
-                return 0
-            self._log[at] = replace(stored, payload=None, dropped=True)
-            here = (one.arrival for one in self._log if one.id == id_ and one.payload is not None)
-            payload = Payload(stored.arrival, id_, _claims(stored), next(here, None))
-            index = index_of(payload.claims.format)
-            if index is not None:
+            return self._drop(collection, id_) or 0
+
+    def drop_many(self, entries: Sequence[tuple[str, bytes]]) -> Dropped:
+        """Remove payloads, but for those that are needed. Raises NoSuchEntryError."""
+        freed: dict[int, int] = {}
+        needed: list[int] = []
+        with self._lock:
+            for collection, id_ in entries:
+                if not is_system(collection):
+                    self._find(collection, id_)
+            for place, (collection, id_) in enumerate(entries):
                 try:
-                    index.dropped(MemoryTables(self._log, self._tables), payload)
-                except BaseException:
-                    self._log[at] = stored
-                    raise
-            freed = len(stored.payload or b"")
-            self._keep(payload.claims.author, 0, -freed)
+                    size = self._drop(collection, id_)
+                except PayloadNeededError:
+                    needed.append(place)
+                else:
+                    if size is not None:
+                        freed[place] = size
+        return Dropped(freed, tuple(needed))
+
+    def _drop(self, collection: str, id_: bytes) -> int | None:
+        """How many bytes there were; None when it was dropped before."""
+        refuse_system(collection, id_)
+        at = self._find(collection, id_)
+        stored = self._log[at]
+        if stored.dropped:
+            return None
+        self._log[at] = replace(stored, payload=None, dropped=True)
+        here = (one.arrival for one in self._log if one.id == id_ and one.payload is not None)
+        payload = Payload(stored.arrival, id_, _claims(stored), next(here, None))
+        index = index_of(payload.claims.format)
+        if index is not None:
+            try:
+                index.dropped(MemoryTables(self._log, self._tables), payload)
+            except BaseException:
+                self._log[at] = stored
+                raise
+        freed = len(stored.payload or b"")
+        self._keep(payload.claims.author, 0, -freed)
         return freed
 
     def restore_payload(self, collection: str, id_: bytes) -> bool:
@@ -211,7 +235,7 @@ class MemoryStore:
 
     def _tell_indexes(self, arrived: Sequence[Arrived]) -> None:
         for name, index in indexes_for(one.entry for one in arrived).items():
-            mine = [one for one in arrived if one.entry.claims.format == name]
+            mine = [one for one in arrived if one.entry.format == name]
             self.open_index(index)
             index.add(MemoryTables(self._log, self._tables), mine)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from setsync.errors import DamagedStoreError
 from setsync.store import layout
@@ -23,14 +23,19 @@ class LmdbNodes:
     def get_inner(self, prefix: str) -> bytes | None:
         return self._transaction.get(layout.trie_key(self._key, prefix), db=self._inner)
 
-    def put_inner(self, prefix: str, value: bytes) -> None:
-        self._transaction.put(layout.trie_key(self._key, prefix), value, db=self._inner)
+    def get_inners(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
+        return self._get(self._inner, [layout.trie_key(self._key, prefix) for prefix in prefixes])
 
-    def get_leaf(self, prefix: str) -> bytes | None:
-        return self._transaction.get(layout.leaf_key(self._key, prefix), db=self._leaves)
+    def get_leaves(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
+        return self._get(self._leaves, [layout.leaf_key(self._key, prefix) for prefix in prefixes])
 
-    def put_leaf(self, prefix: str, value: bytes) -> None:
-        self._transaction.put(layout.leaf_key(self._key, prefix), value, db=self._leaves)
+    def put_inners(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        key = self._key
+        self._put(self._inner, [(layout.trie_key(key, prefix), value) for prefix, value in rows])
+
+    def put_leaves(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        key = self._key
+        self._put(self._leaves, [(layout.leaf_key(key, prefix), value) for prefix, value in rows])
 
     def delete_leaf(self, prefix: str) -> None:
         self._transaction.delete(layout.leaf_key(self._key, prefix), db=self._leaves)
@@ -54,6 +59,15 @@ class LmdbNodes:
                     return
                 yield value
                 found = cursor.next()
+
+    def _get(self, table: Table, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        with self._transaction.cursor(db=table) as cursor:
+            found = dict(cursor.getmulti(keys))
+        return [found.get(key) for key in keys]
+
+    def _put(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        with self._transaction.cursor(db=table) as cursor:
+            cursor.putmulti(rows)
 
     def _seek(self, cursor: Cursor, id_: bytes) -> bool:
         """Go to the last leaf, of this collection or one before, that begins at or below."""

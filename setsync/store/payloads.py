@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from setsync.errors import NoSuchEntryError, PayloadNeededError
 from setsync.model.collection import is_system
-from setsync.model.formats import format_of
+from setsync.model.formats import format_of, index_of
 from setsync.model.indexes import Index, Payload
 from setsync.store import layout
+from setsync.store.contract import Dropped
 from setsync.store.environment import Environment, Transaction
-from setsync.store.guests import GuestTables
+from setsync.store.guests import GuestTables, is_open
 from setsync.store.nodes import LmdbNodes, get_record
 from setsync.store.trie import find_arrival
 from setsync.store.usage import UsageBook
@@ -21,24 +24,80 @@ def drop(
 
     Raises NoSuchEntryError, PayloadNeededError.
     """
+    usage = UsageBook(transaction, env)
+    freed = _drop(transaction, env, usage, collection, id_, lambda name: index)
+    usage.write()
+    return freed or 0
+
+
+class IndexNotOpenError(Exception):
+    """An index has to be told of a payload and its tables are not ready: open it, and again."""
+
+    def __init__(self, index: Index) -> None:
+        super().__init__(index.tables)
+        self.index = index
+
+
+def drop_many(
+    transaction: Transaction, env: Environment, entries: Sequence[tuple[str, bytes]]
+) -> Dropped:
+    """Remove the payloads of (collection, id), but for those that are needed.
+
+    Raises NoSuchEntryError, IndexNotOpenError; the transaction is of no use then.
+    """
+
+    def ready(format_name: str) -> Index | None:
+        index = index_of(format_name)
+        if index is not None and not is_open(env, index):
+            raise IndexNotOpenError(index)
+        return index
+
+    usage = UsageBook(transaction, env)
+    freed: dict[int, int] = {}
+    needed: list[int] = []
+    for place, (collection, id_) in enumerate(entries):
+        try:
+            size = _drop(transaction, env, usage, collection, id_, ready)
+        except PayloadNeededError:
+            needed.append(place)
+        else:
+            if size is not None:
+                freed[place] = size
+    usage.write()
+    return Dropped(freed, tuple(needed))
+
+
+def _drop(
+    transaction: Transaction,
+    env: Environment,
+    usage: UsageBook,
+    collection: str,
+    id_: bytes,
+    index_for: Callable[[str], Index | None],
+) -> int | None:
+    """How many bytes the payload had here; None when it was dropped before. A payload that is
+    needed leaves the transaction as it was."""
     refuse_system(collection, id_)
     key, record = _find(transaction, env, collection, id_)
     if record.dropped:
-        return 0
-    _write(transaction, env, key, id_, record, dropped=True)
+        return None
     claims = format_of(record.header).decode(record.header)
+    index = index_for(claims.format)
+    _write(transaction, env, key, id_, record, None, dropped=True)
+    if index is not None:
+        payload = Payload(
+            int.from_bytes(key, "big"), id_, claims, _elsewhere(transaction, env, id_)
+        )
+        try:
+            index.dropped(GuestTables(transaction, env, index), payload)
+        except PayloadNeededError:
+            _write(transaction, env, key, id_, record, record.payload, dropped=False)
+            raise
     if record.payload is None:
         transaction.delete(key, db=env.table(layout.WITHHELD))
-    else:
-        usage = UsageBook(transaction, env)
-        usage.drop(claims.author, len(record.payload))
-        usage.write()
-    if index is not None:
-        arrival = int.from_bytes(key, "big")
-        elsewhere = _elsewhere(transaction, env, id_)
-        payload = Payload(arrival, id_, claims, elsewhere)
-        index.dropped(GuestTables(transaction, env, index), payload)
-    return len(record.payload or b"")
+        return 0
+    usage.drop(claims.author, len(record.payload))
+    return len(record.payload)
 
 
 def restore(
@@ -51,7 +110,7 @@ def restore(
     key, record = _find(transaction, env, collection, id_)
     if not record.dropped:
         return False
-    _write(transaction, env, key, id_, record, dropped=False)
+    _write(transaction, env, key, id_, record, None, dropped=False)
     claims = format_of(record.header).decode(record.header)
     size = layout.pack_size(claims.payload_size)
     transaction.put(key, size, db=env.table(layout.WITHHELD))
@@ -86,11 +145,12 @@ def _write(
     key: bytes,
     id_: bytes,
     record: layout.LogRecord,
+    payload: bytes | None,
     *,
     dropped: bool,
 ) -> None:
-    """The record without its payload."""
-    value = layout.pack_log(record.collection, id_, record.header, None, dropped=dropped)
+    """The record with another payload, or none."""
+    value = layout.pack_log(record.collection, id_, record.header, payload, dropped=dropped)
     transaction.put(key, value, db=env.table(layout.LOG))
 
 

@@ -8,19 +8,24 @@ without LMDB, before LMDB maps it: a torn file could take the whole process down
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from setsync import limits
-from setsync.errors import StoreBusyError, StoreError
+from setsync.errors import StoreBusyError, StoreError, StoreInUseError
 from setsync.store.environment import sync_to_disk, verify_file
 from setsync.store.turns import describe, had_within
 
 FOLDER = "open"
+# Where `setsync.store.compact` writes a new data file, at the gate: who comes after it removes
+# what was left there.
+DRAFT = "compacting"
 _GATE = "gate"
 _NETWORK_FILESYSTEMS = frozenset(
     [
@@ -71,10 +76,10 @@ def _arrive(store: Path) -> tuple[Path, int]:
     gate = os.open(folder / _GATE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _pass(gate, store)
-        found = {path: _state(path) for path in folder.iterdir() if path.name != _GATE}
-        dead = [path for path, state in found.items() if state is _State.DEAD]
-        if dead and _State.ALIVE not in found.values():
+        alive, dead = _there(folder)
+        if dead and not alive:
             verify_file(store)
+        remove_draft(store)
         mine = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
         descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -85,6 +90,50 @@ def _arrive(store: Path) -> tuple[Path, int]:
     finally:
         os.close(gate)
     return mine, descriptor
+
+
+@contextlib.contextmanager
+def alone(store: Path) -> Iterator[None]:
+    """Keep everybody out of a store that nobody has open: whoever comes waits at the gate, before
+    opening the data file. A store that was not left in order is verified first.
+
+    Raises StoreInUseError, StoreBusyError, StoreError, DamagedStoreError.
+    """
+    refuse_network_filesystem(store)
+    folder = store / FOLDER
+    try:
+        gate = os.open(folder / _GATE, os.O_RDWR)
+    except OSError as error:
+        raise StoreError(f"{store} cannot be written: {error.strerror}.") from error
+    try:
+        _pass(gate, store)
+        alive, dead = _there(folder)
+        if alive:
+            who = ", ".join(f"process {number}" for number in sorted(map(_process, alive)))
+            raise StoreInUseError(f"{store} is open in {who}.")
+        if dead:
+            verify_file(store)
+        for path in dead:
+            path.unlink(missing_ok=True)
+        remove_draft(store)
+        yield
+    finally:
+        os.close(gate)
+
+
+def remove_draft(store: Path) -> None:
+    """Remove what somebody left who was killed while compacting. For who has passed the gate."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in (store / DRAFT).iterdir():
+            path.unlink()
+        (store / DRAFT).rmdir()
+
+
+def _there(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of those who are alive, and of those who died. For who has passed the gate."""
+    found = {path: _state(path) for path in folder.iterdir() if path.name != _GATE}
+    alive = [path for path, state in found.items() if state is _State.ALIVE]
+    return alive, [path for path, state in found.items() if state is _State.DEAD]
 
 
 def look(store: Path) -> tuple[list[int], list[int]]:
@@ -102,12 +151,10 @@ def look(store: Path) -> tuple[list[int], list[int]]:
     try:
         # Who enters must not take our look at a file for somebody who is alive.
         _pass(gate, store)
-        found = {path: _state(path) for path in folder.iterdir() if path.name != _GATE}
+        alive, dead = _there(folder)
     finally:
         os.close(gate)
-    alive = [_process(path) for path, state in found.items() if state is _State.ALIVE]
-    dead = [_process(path) for path, state in found.items() if state is _State.DEAD]
-    return sorted(alive), sorted(dead)
+    return sorted(map(_process, alive)), sorted(map(_process, dead))
 
 
 def _process(path: Path) -> int:
@@ -122,7 +169,7 @@ def _pass(gate: int, store: Path) -> None:
         holder = int(number) if number.isdigit() else 0
         raise StoreBusyError(
             f"{store} could not be opened for {limits.WRITE_LOCK_SECONDS:g} s: another process "
-            f"verifies it, or was stopped while it opened it: {describe(holder)}."
+            f"verifies or compacts it, or was stopped while it opened it: {describe(holder)}."
         )
     os.ftruncate(gate, 0)
     os.pwrite(gate, b"%d" % os.getpid(), 0)

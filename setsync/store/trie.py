@@ -11,10 +11,13 @@ module works on anything that stores nodes (`Nodes`) and knows neither LMDB nor 
 
 from __future__ import annotations
 
+import functools
+import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from setsync.reconcile.digest import (
     CHILD_BYTES,
@@ -28,7 +31,6 @@ from setsync.reconcile.digest import (
     inner_digest,
     leaf_digest,
     lowest,
-    nibble,
     summarise,
     summarise_children,
     unpack_children,
@@ -52,14 +54,17 @@ class Nodes(Protocol):
     def get_inner(self, prefix: str) -> bytes | None:
         """The 640 bytes of an inner node, or None where there is none."""
 
-    def put_inner(self, prefix: str, value: bytes) -> None:
-        """Store an inner node, over an older one."""
+    def get_inners(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
+        """The same of many."""
 
-    def get_leaf(self, prefix: str) -> bytes | None:
-        """A leaf's bytes, or None."""
+    def get_leaves(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
+        """The bytes of many leaves, None for those that are not there."""
 
-    def put_leaf(self, prefix: str, value: bytes) -> None:
-        """Store a leaf, over an older one."""
+    def put_inners(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        """Store inner nodes, by their prefixes, over older ones."""
+
+    def put_leaves(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        """Store leaves, by their prefixes, over older ones."""
 
     def delete_leaf(self, prefix: str) -> None:
         """Forget the leaf, which has become an inner node."""
@@ -74,8 +79,35 @@ class Nodes(Protocol):
 # --- inserting ----------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Inner:
+    """An inner node that a batch reaches: the members [low, high) of the batch lie below it.
+    Its summary stands at `at` in its parent."""
+
+    prefix: str
+    count: int
+    low: int
+    high: int
+    parent: _Inner | None = None
+    at: int = 0
+    children: bytearray = field(default_factory=bytearray)
+    grown: int = 0
+
+
+class _Leaf(NamedTuple):
+    """A range of at most a leaf's ids that the members [low, high) of a batch belong to."""
+
+    prefix: str
+    before: int
+    low: int
+    high: int
+    parent: _Inner
+    at: int
+
+
 class Insertion:
-    """One batch on its way into the trie: each touched node is written once.
+    """One batch on its way into the trie, level by level: each touched node is read once and
+    written once, and all of a level together.
 
     After `run`, `summary` is the new root and `added` holds the ids that were new.
     """
@@ -83,74 +115,144 @@ class Insertion:
     def __init__(self, nodes: Nodes, root: Summary, capacity: int = LEAF_CAPACITY) -> None:
         self._nodes = nodes
         self._capacity = capacity
+        self._members: Sequence[Member] = ()
+        self._digits: list[str] = []
+        self._new_inners: list[tuple[str, bytes]] = []
+        self._new_leaves: list[tuple[str, bytes]] = []
         self.summary = root
         self.added: set[bytes] = set()
 
     def run(self, members: Sequence[Member]) -> None:
         """Insert `members`, sorted by id and distinct; those already there stay as they are."""
-        if members:
-            self.summary = self._insert("", self.summary, members)
+        if not members:
+            return
+        self._members = members
+        self._digits = [id_.hex() for id_, _ in members]
+        # The root has its summary in no parent; this stands in for one.
+        above = _Inner("", 0, 0, len(members), children=bytearray(self.summary.pack()))
+        inners, leaves = self._reach(above)
+        self._grow(leaves)
+        self._close(inners)
+        self._nodes.put_leaves(self._new_leaves)
+        # In the order of their keys, the upper levels first.
+        self._nodes.put_inners(sorted(self._new_inners, key=_level_and_prefix))
+        self.summary = Summary.unpack(above.children)
 
-    def _insert(self, prefix: str, before: Summary, members: Sequence[Member]) -> Summary:
-        """Insert into the subtree and return its new summary.
+    # Down: what the batch touches.
+
+    def _reach(self, above: _Inner) -> tuple[list[_Inner], list[_Leaf]]:
+        """The inner nodes from the root down, parents first, and the leaves."""
+        inners: list[_Inner] = []
+        leaves: list[_Leaf] = []
+        if self.summary.count <= self._capacity:
+            return inners, [_Leaf("", self.summary.count, 0, above.high, above, 0)]
+        level = [_Inner("", self.summary.count, 0, above.high, above)]
+        while level:
+            inners += level
+            found = self._nodes.get_inners([inner.prefix for inner in level])
+            below: list[_Inner] = []
+            for inner, value in zip(level, found, strict=True):
+                if value is None:
+                    raise MissingNodeError(inner.prefix)
+                inner.children += value
+                self._part(inner, below, leaves)
+            level = below
+        return inners, leaves
+
+    def _part(self, inner: _Inner, below: list[_Inner], leaves: list[_Leaf]) -> None:
+        """The children of one inner node that members belong to."""
+        digits, depth, high = self._digits, len(inner.prefix), inner.high
+        low = inner.low
+        while low < high:
+            prefix = digits[low][: depth + 1]
+            end = bisect_left(digits, prefix + _BEYOND, low + 1, high)
+            at = int(prefix[-1], 16) * CHILD_BYTES
+            count = int.from_bytes(inner.children[at : at + COUNT_BYTES], "big")
+            if count > self._capacity:
+                below.append(_Inner(prefix, count, low, end, inner, at))
+            else:
+                leaves.append(_Leaf(prefix, count, low, end, inner, at))
+            low = end
+
+    # Across: the leaves.
+
+    def _grow(self, leaves: Sequence[_Leaf]) -> None:
+        """Put the members into the leaves; the summaries of those that grew go to their parents."""
+        capacity, members, added = self._capacity, self._members, self.added
+        found = self._nodes.get_leaves([leaf.prefix for leaf in leaves])
+        for (prefix, before, low, high, parent, place), value in zip(leaves, found, strict=True):
+            count = before
+            if len(value or b"") != before * MEMBER_BYTES:
+                raise MissingNodeError(prefix)
+            fields = list(_fields(before).unpack(value or b""))
+            for id_, arrival in members[low:high]:
+                at = bisect_left(fields, id_, 0, count)
+                if at == count or fields[at] != id_:
+                    fields.insert(at, id_)
+                    count += 1
+                    fields.insert(count + at, arrival)
+                    added.add(id_)
+            if count == before:
+                continue
+            parent.grown += count - before
+            if count > capacity:
+                if value:
+                    self._nodes.delete_leaf(prefix)
+                summary = self._build(prefix, fields[:count], fields[count:])
+            else:
+                summary = self._build_leaf(prefix, count, b"".join(fields))
+            parent.children[place : place + CHILD_BYTES] = summary
+
+    def _build(self, prefix: str, ids: list[bytes], arrivals: list[bytes]) -> bytes:
+        """A subtree that is not there yet; its packed summary.
 
         The recursion is at most 64 deep: at depth 64 a range holds one id at most, so it is
         a leaf.
         """
-        if before.count <= self._capacity:
-            return self._insert_into_leaf(prefix, before, members)
-        added_before = len(self.added)
-        node = bytearray(self._inner(prefix))
-        for digit, group in _by_digit(members, len(prefix)):
-            at = digit * CHILD_BYTES
-            middle, end = at + COUNT_BYTES, at + CHILD_BYTES
-            child = Summary(int.from_bytes(node[at:middle], "big"), bytes(node[middle:end]))
-            node[at:end] = self._insert(prefix + HEX[digit], child, group).pack()
-        grown = len(self.added) - added_before
-        if not grown:
-            return before
-        self._nodes.put_inner(prefix, bytes(node))
-        return Summary(before.count + grown, inner_digest(node))
-
-    def _insert_into_leaf(self, prefix: str, before: Summary, members: Sequence[Member]) -> Summary:
-        value = (self._nodes.get_leaf(prefix) or b"") if before.count else b""
-        ids, arrivals = split_leaf(value)
-        if len(ids) != before.count:
-            raise MissingNodeError(prefix)
-        for id_, arrival in members:
-            at = bisect_left(ids, id_)
-            if at == len(ids) or ids[at] != id_:
-                ids.insert(at, id_)
-                arrivals.insert(at, arrival)
-                self.added.add(id_)
-        if len(ids) == before.count:
-            return before
-        if value and len(ids) > self._capacity:
-            self._nodes.delete_leaf(prefix)
-        return self._build(prefix, ids, arrivals)
-
-    def _build(self, prefix: str, ids: list[bytes], arrivals: list[bytes]) -> Summary:
-        """Write a subtree that is not there yet."""
+        if not ids:
+            return _EMPTY
         if len(ids) <= self._capacity:
-            if not ids:
-                return EMPTY
-            joined = b"".join(ids)
-            self._nodes.put_leaf(prefix, joined + b"".join(arrivals))
-            return Summary(len(ids), leaf_digest(joined))
-        children: list[bytes] = []
-        for low, high in pairwise(cuts(ids, len(prefix))):
-            digit = HEX[len(children)]
-            child = self._build(prefix + digit, ids[low:high], arrivals[low:high])
-            children.append(child.pack())
-        node = b"".join(children)
-        self._nodes.put_inner(prefix, node)
-        return Summary(len(ids), inner_digest(node))
+            return self._build_leaf(prefix, len(ids), b"".join(ids + arrivals))
+        children = b"".join(
+            self._build(prefix + digit, ids[low:high], arrivals[low:high])
+            for digit, (low, high) in zip(HEX, pairwise(cuts(ids, len(prefix))), strict=True)
+        )
+        return self._build_inner(prefix, len(ids), children)
 
-    def _inner(self, prefix: str) -> bytes:
-        node = self._nodes.get_inner(prefix)
-        if node is None:
-            raise MissingNodeError(prefix)
-        return node
+    def _build_leaf(self, prefix: str, count: int, value: bytes) -> bytes:
+        self._new_leaves.append((prefix, value))
+        return count.to_bytes(COUNT_BYTES, "big") + leaf_digest(value[: count * ID_BYTES])
+
+    def _build_inner(self, prefix: str, count: int, children: bytes) -> bytes:
+        self._new_inners.append((prefix, children))
+        return count.to_bytes(COUNT_BYTES, "big") + inner_digest(children)
+
+    # Up: the inner nodes.
+
+    def _close(self, inners: Sequence[_Inner]) -> None:
+        """Digests of the inner nodes below which something grew, children first."""
+        for inner in reversed(inners):
+            parent = inner.parent
+            if inner.grown and parent is not None:
+                parent.grown += inner.grown
+                count = inner.count + inner.grown
+                summary = self._build_inner(inner.prefix, count, bytes(inner.children))
+                parent.children[inner.at : inner.at + CHILD_BYTES] = summary
+
+
+_EMPTY = EMPTY.pack()
+# Behind every digit.
+_BEYOND = "g"
+
+
+def _level_and_prefix(row: tuple[str, bytes]) -> tuple[int, str]:
+    return len(row[0]), row[0]
+
+
+@functools.cache
+def _fields(count: int) -> struct.Struct:
+    """The ids and the arrival numbers of a leaf."""
+    return struct.Struct(f"{ID_BYTES}s" * count + f"{ARRIVAL_BYTES}s" * count)
 
 
 class MissingNodeError(Exception):
@@ -158,29 +260,15 @@ class MissingNodeError(Exception):
 
 
 def split_leaf(value: bytes) -> tuple[list[bytes], list[bytes]]:
-    """A leaf's ids and their arrival numbers."""
+    """A leaf's ids and their arrival numbers. Raises struct.error for no leaf's length."""
     count = len(value) // MEMBER_BYTES
-    middle = count * ID_BYTES
-    ids = [value[at : at + ID_BYTES] for at in range(0, middle, ID_BYTES)]
-    arrivals = [value[at : at + ARRIVAL_BYTES] for at in range(middle, len(value), ARRIVAL_BYTES)]
-    return ids, arrivals
+    fields = list(_fields(count).unpack(value))
+    return fields[:count], fields[count:]
 
 
 def leaf_ids(value: bytes) -> bytes:
     """The ids of a leaf, joined."""
     return value[: len(value) // MEMBER_BYTES * ID_BYTES]
-
-
-def _by_digit(members: Sequence[Member], depth: int) -> Iterator[tuple[int, Sequence[Member]]]:
-    """Consecutive members that share the digit at `depth`; most batches are sparse."""
-    low = 0
-    while low < len(members):
-        digit = nibble(members[low][0], depth)
-        high = low + 1
-        while high < len(members) and nibble(members[high][0], depth) == digit:
-            high += 1
-        yield digit, members[low:high]
-        low = high
 
 
 # --- asking -------------------------------------------------------------------------------

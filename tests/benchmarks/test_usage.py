@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from benchmarks.usage import Meter, cpu_seconds, memory
+from benchmarks.usage import Meter, anonymous, cpu_seconds, memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -60,6 +60,33 @@ def test_a_meter_tells_the_work_of_two_processes_apart() -> None:
         small.communicate("")
     assert meter.usage["big"].peak_rss > 100_000_000 > meter.usage["small"].peak_rss
     assert meter.usage["big"].cpu > meter.usage["small"].cpu
+
+
+PARENT = f"""
+import subprocess, sys, threading
+def start():
+    global child
+    child = subprocess.Popen([sys.executable, "-c", {SLAVE!r}], stdin=0, stdout=1)
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+child.wait()
+"""
+
+
+def test_memory_of_a_process_includes_what_its_threads_have_started() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("4096\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+        alone, together = memory(process.pid)["RssAnon"], anonymous(process.pid)
+        process.stdin.close()
+    assert together > 1.5 * alone
+    assert anonymous(process.pid) == 0
 
 
 def test_a_process_that_dies_has_no_usage() -> None:

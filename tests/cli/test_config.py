@@ -116,6 +116,7 @@ def values_of(setting: Setting) -> st.SearchStrategy[Plain]:
         Kind.ADDRESS: st.integers(0, 65_535).map(lambda port: f"127.0.0.1:{port}"),
         Kind.SWITCH: st.booleans(),
         Kind.BYTES: st.integers(setting.least, max(setting.most, setting.least)),
+        Kind.COUNT: st.integers(setting.least, max(setting.most, setting.least)),
         Kind.CHOICE: st.sampled_from(setting.choices or ("",)),
         Kind.TEXTS: st.lists(_WORDS, min_size=1, max_size=3).map(tuple),
         Kind.PATTERNS: st.lists(_PATTERN, min_size=1, max_size=3).map(tuple),
@@ -232,6 +233,7 @@ def test_a_path_in_the_file_is_looked_for_from_the_directory_on(tmp_path: Path) 
         ("max-payload = true", "max-payload is a number of bytes"),
         ("max-payload = 0", "from 1 to 16777216, not 0"),
         ("max-payload = 1.5", "max-payload is a number"),
+        ("max-connections = 10_001", "max-connections is a number from 1 to 10000, not 10001"),
         ("peers = 'anna'", "peers is a list of texts"),
         ("peers = [1]", "peers is a list of texts"),
         ("interests = ['a//b']", "interests: "),
@@ -428,6 +430,22 @@ def test_changed_interests_and_limits_hold_for_the_next_session(here: Path, ther
     assert {name for name, _ in contents(here)} == {"notes"}
     missing = json.loads(run("payload", "missing", "--data", here, "--json").stdout)
     assert "notes" in json.dumps(missing)
+
+
+def test_how_many_connections_there_are_may_change_while_the_node_runs(
+    here: Path, there: Path
+) -> None:
+    before = (here / FILE).read_text()
+    with FromFile(here) as node:
+        write(here, before + "max-connections = 1\n")
+        assert node.reload()["changed"] == ["max-connections"]
+        with Serving(there, "--peer", node.address) as staying:
+            staying.wait_for_event("peer_state", state="live")
+            refused = run("sync", node.address, "--plain", "--data", there)
+            assert "all 1 connections" in refused.stderr
+            write(here, before)
+            assert node.reload()["changed"] == ["max-connections"]
+            assert run("sync", node.address, "--plain", "--data", there).code == 0
 
 
 def test_a_fault_in_a_changed_file_changes_nothing(here: Path, there: Path) -> None:

@@ -100,15 +100,54 @@ def test_an_unknown_collection_and_options_without_one(node: Shell) -> None:
     assert node.run("ls", "notes", "--after", "abc").code == 2
 
 
-def test_status_loads_none_of_the_slow_libraries(node: Shell) -> None:
-    """A bare status must start fast."""
+# What takes long to load, and what only other commands need. `serve` needs all of it.
+SLOW = {
+    "trio",
+    "numpy",
+    "rich",
+    "structlog",
+    "cryptography",
+    "ssl",
+    "asyncio",
+    "importlib.metadata",
+}
+OTHERS = {"bamboo_compat", "setsync.wire", "setsync.session", "msgpack", "cbor2", "zstandard"}
+SELDOM = {"traceback", "tomllib", "difflib", "shlex", "setsync.cli.against"}
+
+
+def loaded_by(node: Shell, *words: str) -> set[str]:
+    """The modules that a command loads, in a process of its own. It is given nothing to read."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "setsync", "status"],
+        [sys.executable, "-X", "importtime", "-m", "setsync", *words],
         env=os.environ | {"SETSYNC_DATA": str(node.data)},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=True,
     )
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "lmdb" in loaded
-    assert not loaded & {"trio", "numpy", "rich", "structlog", "importlib.metadata"}
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("ls",), ("ls", "--json")])
+def test_what_only_looks_loads_nothing_that_it_does_not_need(
+    node: Shell, words: tuple[str, ...]
+) -> None:
+    """It must start fast, however much there is; benchmarks/startup.py measures how fast."""
+    node.put("notes", b"a")
+    loaded = loaded_by(node, *words)
+    assert {"lmdb", "setsync.store.lmdb_store"} <= loaded
+    assert not loaded & (SLOW | OTHERS | SELDOM)
+
+
+def test_the_version_is_told_without_a_store(node: Shell) -> None:
+    loaded = loaded_by(node, "--version")
+    assert "setsync.cli.main" in loaded
+    unneeded = {"lmdb", "nacl", "blake3", "setsync.store", "setsync.node", "setsync.model"}
+    assert not loaded & (unneeded | SLOW | OTHERS | SELDOM)
+
+
+def test_put_does_without_the_network(node: Shell) -> None:
+    loaded = loaded_by(node, "put", "notes")
+    assert "setsync.model.native" in loaded
+    network = {"setsync.node.local", "setsync.node.writer", "setsync.session"}
+    assert not loaded & (network | {"trio", "rich", "structlog", "ssl", "asyncio"})

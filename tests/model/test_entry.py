@@ -273,7 +273,7 @@ def test_the_largest_native_header_fits_the_limit() -> None:
 def test_an_entry_is_made_by_verify_alone_and_stays_as_it_was_checked() -> None:
     entry = golden()
     with pytest.raises(TypeError, match="made by"):
-        Entry(None, "notes", entry.header, None, entry.claims)
+        Entry(None, UnverifiedEntry("notes", entry.header, None), entry.id, entry.author, None)
     for name in ("id", "collection", "header", "payload", "claims", "more"):
         with pytest.raises(AttributeError):
             setattr(entry, name, b"")

@@ -48,7 +48,7 @@ def _hosts(number: int) -> list[str]:
 
 def test_the_limits_are_the_ones_that_are_written_down() -> None:
     rules = Rules()
-    assert (rules.pending, rules.pending_per_address) == (16, 4)
+    assert (rules.pending, rules.pending_per_address) == (100, 4)
     assert (rules.connections, rules.per_address, rules.per_key) == (125, 8, 2)
     assert (rules.rate, rules.rate_per_address) == (50, 5)
     assert rules.connections == limits.MAX_CONNECTIONS
@@ -59,20 +59,33 @@ def test_the_limits_are_the_ones_that_are_written_down() -> None:
 
 def test_when_all_places_are_taken_the_oldest_goes() -> None:
     step = Doorstep()
-    hosts = _hosts(20)
+    hosts = _hosts(104)
     for host in hosts:
         step.arrive(host)
     assert step.dropped == hosts[:4]
-    assert step.door.pending == 16
+    assert step.door.pending == 100
+
+
+def test_who_comes_within_the_rate_is_not_dropped_however_many_come_at_one_moment() -> None:
+    door, dropped = Door(), 0
+
+    def drop() -> None:
+        nonlocal dropped
+        dropped += 1
+
+    for at in range(int(2 * limits.ACCEPTS_PER_SECOND)):
+        door.arrive(f"10.0.{at}.1", 1_000.0, drop)
+    assert "a second" in _is_busy(door.arrive, "10.1.0.1", 1_000.0, drop)
+    assert dropped == 0
 
 
 def test_who_is_through_is_not_dropped() -> None:
     step = Doorstep()
     first = step.enter("192.0.2.100")
-    for host in _hosts(40):
+    for host in _hosts(140):
         step.arrive(host)
     assert not first.was_dropped
-    assert (step.door.through, step.door.pending) == (1, 16)
+    assert (step.door.through, step.door.pending) == (1, 100)
 
 
 def test_an_address_has_four_places_and_drops_its_own_oldest() -> None:
@@ -86,7 +99,7 @@ def test_an_address_has_four_places_and_drops_its_own_oldest() -> None:
 
 def test_who_leaves_makes_room() -> None:
     step = Doorstep()
-    visits = [step.arrive(host) for host in _hosts(16)]
+    visits = [step.arrive(host) for host in _hosts(100)]
     step.door.leave(visits[7])
     step.door.leave(visits[7])
     step.arrive("198.51.100.1")
@@ -94,7 +107,19 @@ def test_who_leaves_makes_room() -> None:
     step.arrive("198.51.100.2")
     assert step.dropped == ["192.0.2.0"]
     step.door.leave(visits[0])  # who was dropped leaves too
-    assert step.door.pending == 16
+    assert step.door.pending == 100
+
+
+def test_more_or_fewer_may_be_through_from_now_on_and_nobody_has_to_leave() -> None:
+    step = Doorstep(Door(Rules(connections=2)))
+    for at in range(2):
+        step.enter(f"10.0.{at}.1", at.to_bytes(32))
+    late = step.arrive("10.1.0.1")
+    step.door.admit(3)
+    step.door.let_through(late, ANNA)
+    step.door.admit(1)
+    assert step.door.through == 3
+    assert "all 1 connections" in _is_busy(step.door.let_through, step.arrive("10.2.0.1"), BEN)
 
 
 def test_125_are_through_and_the_next_is_told() -> None:
@@ -128,7 +153,7 @@ def test_loopback_addresses_are_many_programs() -> None:
     step = Doorstep()
     for at in range(20):
         step.enter("127.0.0.1", bytes([at]) * 32)
-    for number in range(17):
+    for number in range(101):
         step.arrive("::1", str(number))
     assert step.dropped == ["0"]
     step.enter("127.0.0.1", ANNA)

@@ -252,7 +252,7 @@ def test_who_brings_an_invalid_entry_costs_one_look_in_ten_minutes(
         looked += 1
         return verify(entry)
 
-    monkeypatch.setattr("setsync.node.writer.verify", counting)
+    monkeypatch.setattr("setsync.model.checking.verify", counting)
     bad = [_spoilt(entry) for entry in entries(4 * SMALL_FRAME, "flood")]
     frames, penalties = _frames(bad, SMALL_FRAME), Penalties()
     sent = _Sent()

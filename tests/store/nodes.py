@@ -21,16 +21,19 @@ class DictNodes:
     def get_inner(self, prefix: str) -> bytes | None:
         return self.inner.get(prefix)
 
-    def put_inner(self, prefix: str, value: bytes) -> None:
-        self.writes.append(prefix)
-        self.inner[prefix] = value
+    def get_inners(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
+        return [self.inner.get(prefix) for prefix in prefixes]
 
-    def get_leaf(self, prefix: str) -> bytes | None:
-        return self.leaves.get(prefix)
+    def get_leaves(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
+        return [self.leaves.get(prefix) for prefix in prefixes]
 
-    def put_leaf(self, prefix: str, value: bytes) -> None:
-        self.writes.append(prefix)
-        self.leaves[prefix] = value
+    def put_inners(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        self.writes += [prefix for prefix, _ in rows]
+        self.inner |= rows
+
+    def put_leaves(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        self.writes += [prefix for prefix, _ in rows]
+        self.leaves |= rows
 
     def delete_leaf(self, prefix: str) -> None:
         del self.leaves[prefix]

@@ -12,7 +12,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setsync.errors import ExportFileError, PayloadTooLargeError
+from setsync.errors import ExportFileError
 from setsync.limits import MAX_PAYLOAD
 from setsync.model.entry import Entry, UnverifiedEntry, make_entry
 from setsync.model.keys import SecretKey
@@ -20,10 +20,8 @@ from setsync.store import exchange
 from setsync.store.contract import StoredEntry
 from setsync.store.exchange import (
     Choice,
-    Imported,
     chosen,
     entries_promised,
-    import_entries,
     read_export,
     write_export,
 )
@@ -175,51 +173,7 @@ def _first(content: bytes, count: int) -> list[UnverifiedEntry]:
     return [next(reader) for _ in range(count)]
 
 
-# --- importing ----------------------------------------------------------------------------
-
-
-def test_import_commits_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_BATCH_ENTRIES", 8)
-    store, heard = MemoryStore(), list[int]()
-    done = import_entries(store, bare(entries(20)), 1000, heard.append)
-    assert done == Imported(entries=20, new=20)
-    assert heard == [8, 16, 20]
-
-
-@pytest.mark.parametrize("place", ["header", "payload", "collection"])
-def test_a_bad_entry_stops_the_import_after_the_good_ones(place: str) -> None:
-    some = bare(entries(5))
-    bad = {
-        "header": UnverifiedEntry("notes", some[3].header[:-1] + b"\0", some[3].payload),
-        "payload": UnverifiedEntry("notes", some[3].header, b"another"),
-        "collection": UnverifiedEntry("other", some[3].header, some[3].payload),
-    }[place]
-    store = MemoryStore()
-    with pytest.raises(ExportFileError, match="after 3 good entries"):
-        import_entries(store, [*some[:3], bad, *some[4:]], 1000)
-    with store.snapshot() as snapshot:
-        assert snapshot.entry_count == 3
-
-
-def test_a_payload_over_the_limit_stops_it_too() -> None:
-    store = MemoryStore()
-    with pytest.raises(PayloadTooLargeError, match="SETSYNC_MAX_PAYLOAD"):
-        import_entries(store, bare(entries(1)), 3)
-
-
-def test_an_interruption_keeps_what_was_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_BATCH_ENTRIES", 4)
-
-    def interrupt(count: int) -> None:
-        if count == 8:
-            raise KeyboardInterrupt
-
-    store = MemoryStore()
-    with pytest.raises(KeyboardInterrupt):
-        import_entries(store, bare(entries(20)), 1000, interrupt)
-    with store.snapshot() as snapshot:
-        assert snapshot.entry_count == 8
-    assert import_entries(store, bare(entries(20)), 1000) == Imported(20, 12, 8)
+# --- choosing ---
 
 
 def test_an_export_ends_with_what_had_arrived_when_it_began() -> None:

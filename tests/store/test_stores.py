@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from setsync.errors import DamagedStoreError, StoreError, StoreLimitError
-from setsync.model.entry import Entry, make_entry
+from setsync.model.entry import Entry, UnverifiedEntry, make_entry
 from setsync.reconcile.digest import Summary, summarise
 from setsync.store import layout, lmdb_store
 from setsync.store.contract import EntryStore, Origin, all_ids
@@ -378,7 +378,7 @@ def test_a_log_that_is_ahead_of_its_counter_is_damage_and_nothing_is_written_ove
 def test_what_is_no_verified_entry_is_refused_before_the_store_sees_it() -> None:
     entry = entries(1)[0]
     with pytest.raises(TypeError, match="made by"):
-        Entry(object(), "notes", entry.header, entry.payload, entry.claims)
+        Entry(object(), UnverifiedEntry("notes", b"", None), entry.id, entry.author, None)
     with pytest.raises(AttributeError, match="payload stays"):
         entry.payload = b"something else"
     for way in (copy.copy, copy.deepcopy, pickle.dumps):

@@ -1,0 +1,106 @@
+"""Entries verified in another process: what goes there, what comes back, and that process.
+
+    python -m setsync.model.checking
+
+reads jobs from its standard input until that ends, and answers each in its order. Both are
+framed by a length of 4 bytes, big-endian. A job is msgpack, `[[collection, header, payload or
+nil], ...]`; an answer is `[ids, authors, [[position, reason, sentence], ...]]`, with 32 bytes
+each for every good entry, joined, in the order of the job. Both ends are of one version: nothing
+of it is stored or leaves the machine.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import msgpack
+
+from setsync.errors import InvalidEntryError
+from setsync.model.entry import ID_BYTES, Entry, UnverifiedEntry, check, checked, entry_id, verify
+from setsync.model.formats import formats
+from setsync.model.keys import PUBLIC_KEY_BYTES
+
+LENGTH = struct.Struct(">I")
+
+Outcome = Entry | InvalidEntryError
+"""An entry that was verified, or why it is not valid."""
+
+
+def verify_here(entry: UnverifiedEntry) -> Outcome:
+    """The verdict of this process."""
+    try:
+        return verify(entry)
+    except InvalidEntryError as error:
+        return error
+
+
+def pack_job(entries: Sequence[UnverifiedEntry]) -> bytes:
+    """A job, its length included."""
+    rows = [(entry.collection, entry.header, entry.payload) for entry in entries]
+    return _framed(msgpack.packb(rows, unicode_errors="surrogatepass"))
+
+
+def answer(job: bytes) -> bytes:
+    """The answer to a job without its length; the answer's length is included."""
+    ids: list[bytes] = []
+    authors: list[bytes] = []
+    faults: list[tuple[int, str, str]] = []
+    rows = msgpack.unpackb(job, unicode_errors="surrogatepass")
+    for position, (collection, header, payload) in enumerate(rows):
+        try:
+            claims = check(UnverifiedEntry(collection, header, payload))
+        except InvalidEntryError as error:
+            faults.append((position, error.reason, error.message))
+        else:
+            ids.append(entry_id(header))
+            authors.append(claims.author)
+    return _framed(msgpack.packb((b"".join(ids), b"".join(authors), faults)))
+
+
+def outcomes(entries: Sequence[UnverifiedEntry], answered: bytes) -> Iterator[Outcome]:
+    """What an answer, without its length, says of the job's entries, in their order.
+
+    Raises ValueError for what is no answer to this job.
+    """
+    ids, authors, rows = msgpack.unpackb(answered)
+    faults = {position: InvalidEntryError(reason, text) for position, reason, text in rows}
+    if len(ids) != ID_BYTES * (len(entries) - len(faults)):
+        raise ValueError("an answer to another job")
+    at = 0
+    for position, entry in enumerate(entries):
+        if position in faults:
+            yield faults[position]
+        else:
+            id_, author = ids[at : at + ID_BYTES], authors[at : at + PUBLIC_KEY_BYTES]
+            at += ID_BYTES
+            yield checked(entry, id_, author)
+
+
+def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
+    """Answer jobs until the input ends."""
+    while len(head := inbox.read(LENGTH.size)) == LENGTH.size:
+        outbox.write(answer(inbox.read(*LENGTH.unpack(head))))
+        outbox.flush()
+
+
+def _framed(content: bytes) -> bytes:
+    return LENGTH.pack(len(content)) + content
+
+
+def main() -> None:
+    """Ctrl-C reaches every process of a terminal; the one that asks ends this one's input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    formats()
+    # What is made here holds no circles, and looking for them would take a tenth of the time.
+    gc.freeze()
+    gc.disable()
+    serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,318 @@
+"""Processes that verify: real ones, also such that are killed, stopped, or no such thing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from setsync.errors import InvalidEntryError
+from setsync.model.checking import Outcome
+from setsync.model.entry import Entry, UnverifiedEntry
+from setsync.node import verifying, writer
+from setsync.node.local import in_thread as offload
+from setsync.node.verifying import Job, Verifiers, Verify, in_thread, parts, usual_count
+from setsync.node.writer import Writer
+from setsync.store.contract import Origin
+from setsync.store.memory import MemoryStore
+from tests.helpers import entries
+
+COUNT = 2
+
+
+def bare(some: Sequence[Entry]) -> list[UnverifiedEntry]:
+    """What somebody says of entries."""
+    return [UnverifiedEntry(one.collection, one.header, one.payload) for one in some]
+
+
+def mixed(count: int) -> list[UnverifiedEntry]:
+    """Every tenth entry is not valid."""
+    some = bare(entries(count))
+    return [
+        UnverifiedEntry(one.collection, one.header, b"other") if at % 10 == 9 else one
+        for at, one in enumerate(some)
+    ]
+
+
+def told(outcomes: Sequence[Outcome]) -> list[object]:
+    """Ids of the good ones, reasons of the others."""
+    return [one.id if isinstance(one, Entry) else one.reason for one in outcomes]
+
+
+def expected(count: int) -> list[object]:
+    """Of `mixed`."""
+    return ["bad_payload_size" if at % 10 == 9 else one.id for at, one in enumerate(entries(count))]
+
+
+async def verdicts(jobs: Sequence[Job]) -> list[Outcome]:
+    """On all entries of some jobs."""
+    found: list[Outcome] = []
+    for job in jobs:
+        await job.wait()
+        found += job.outcomes()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def small_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten entries each."""
+    monkeypatch.setattr(verifying, "VERIFY_JOB_ENTRIES", 10)
+
+
+def with_verifiers(
+    work: Callable[[Verifiers], Awaitable[None]], ended: list[None], count: int = COUNT
+) -> None:
+    """Run something beside some processes, which are gone afterwards."""
+
+    async def main() -> None:
+        verifiers = Verifiers(count, partial(ended.append, None))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(verifiers.run)
+                await trio.testing.wait_all_tasks_blocked()
+                await work(verifiers)
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert not list(children())
+
+
+def children() -> Iterator[int]:
+    """The processes that this one started and that live."""
+    for file in Path("/proc/self/task").glob("*/children"):
+        yield from map(int, file.read_text().split())
+
+
+async def gone() -> None:
+    """Wait until all of them have ended."""
+    for process in children():
+        ended = os.pidfd_open(process)
+        await trio.lowlevel.wait_readable(ended)
+        os.close(ended)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+
+@linux
+def test_every_entry_gets_its_verdict_in_order() -> None:
+    async def work(verifiers: Verifiers) -> None:
+        jobs = verifiers.submit(mixed(95))
+        assert len(jobs) == 10
+        assert told(await verdicts(jobs)) == expected(95)
+        assert len(list(children())) == COUNT
+
+    with_verifiers(work, [])
+
+
+@linux
+def test_without_processes_the_verdict_is_found_here() -> None:
+    async def work(verifiers: Verifiers) -> None:
+        assert told(await verdicts(verifiers.submit(mixed(25)))) == expected(25)
+        assert not list(children())
+
+    with_verifiers(work, [], count=0)
+
+
+@linux
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_process_that_was_killed_had_is_verified_here(how: signal.Signals) -> None:
+    async def work(verifiers: Verifiers) -> None:
+        await verdicts(verifiers.submit(mixed(30)))
+        for process in children():
+            os.kill(process, signal.SIGSTOP)
+        jobs = verifiers.submit(mixed(95))
+        await trio.testing.wait_all_tasks_blocked()
+        for process in children():
+            os.kill(process, how)
+            os.kill(process, signal.SIGCONT)
+        assert told(await verdicts(jobs)) == expected(95)
+        # It was an accident: the next ones start others.
+        assert told(await verdicts(verifiers.submit(mixed(35)))) == expected(35)
+        assert verifiers.count == COUNT
+
+    ended: list[None] = []
+    with_verifiers(work, ended)
+    assert len(ended) == COUNT
+
+
+@linux
+def test_a_process_that_does_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(verifiers: Verifiers) -> None:
+        await verdicts(verifiers.submit(mixed(30)))
+        monkeypatch.setattr(verifying, "VERIFY_SECONDS", 0.2)
+        for process in children():
+            os.kill(process, signal.SIGSTOP)
+        assert told(await verdicts(verifiers.submit(mixed(95)))) == expected(95)
+
+    monkeypatch.setattr(verifying, "VERIFIER_END_SECONDS", 0.1)
+    ended: list[None] = []
+    with_verifiers(work, ended)
+    assert len(ended) == COUNT
+
+
+@linux
+@pytest.mark.parametrize(
+    "command", [("-c", "raise SystemExit(3)"), ("-c", "import os; os.abort()")]
+)
+def test_processes_that_never_answer_are_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(verifying, "_COMMAND", command)
+
+    async def work(verifiers: Verifiers) -> None:
+        assert told(await verdicts(verifiers.submit(mixed(95)))) == expected(95)
+        await trio.testing.wait_all_tasks_blocked()
+        assert verifiers.count == 0
+        assert told(await verdicts(verifiers.submit(mixed(15)))) == expected(15)
+
+    ended: list[None] = []
+    with_verifiers(work, ended)
+    assert 1 <= len(ended) <= COUNT
+
+
+@linux
+def test_a_program_that_is_not_there_costs_nothing_but_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    async def work(verifiers: Verifiers) -> None:
+        assert told(await verdicts(verifiers.submit(mixed(95)))) == expected(95)
+
+    with_verifiers(work, [])
+
+
+@linux
+def test_processes_without_work_end_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "VERIFIER_IDLE_SECONDS", 0.05)
+
+    async def work(verifiers: Verifiers) -> None:
+        for _ in range(3):
+            assert told(await verdicts(verifiers.submit(mixed(45)))) == expected(45)
+            await gone()
+            assert not verifiers.are_running
+
+    ended: list[None] = []
+    with_verifiers(work, ended)
+    assert ended == []
+
+
+def test_jobs_have_a_bounded_size_or_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = bare(entries(30))
+    assert [len(part) for part in parts(some)] == [10, 10, 10]
+    assert list(parts([])) == []
+    monkeypatch.setattr(verifying, "VERIFY_JOB_BYTES", 3 * some[0].size)
+    assert [len(part) for part in parts(some[:7])] == [3, 3, 1]
+    monkeypatch.setattr(verifying, "VERIFY_JOB_BYTES", 1)
+    assert list(parts(some[:3])) == [[one] for one in some[:3]]
+
+
+def test_one_core_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "other")
+    for cores, count in ((1, 0), (2, 2), (4, 4), (64, 4), (None, 0)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert usual_count() == count
+
+
+# --- from a thread ------------------------------------------------------------------------
+
+
+@linux
+@pytest.mark.parametrize("count", [0, COUNT])
+def test_a_thread_gets_the_verdicts_on_many_batches_in_order(count: int) -> None:
+    def work(verify: Verify) -> list[Outcome]:
+        some = mixed(200)
+        return list(verify(some[at : at + 10] for at in range(0, 200, 10)))
+
+    found = trio.run(in_thread, Verifiers(count), work)
+    assert told(found) == expected(200)
+    assert not list(children())
+
+
+def test_a_thread_that_stops_half_way_leaves_no_process() -> None:
+    def work(verify: Verify) -> None:
+        for outcome in verify([mixed(20)]):
+            if isinstance(outcome, InvalidEntryError):
+                raise outcome
+
+    with pytest.RaisesGroup(InvalidEntryError):
+        trio.run(in_thread, Verifiers(COUNT), work)
+
+
+# --- the writer ---------------------------------------------------------------------------
+
+
+@linux
+def test_the_writer_has_much_verified_ahead_and_keeps_everybodys_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "VERIFIERS_FROM", 20)
+    store = MemoryStore()
+    some = bare(entries(300))
+    brought = {bytes([peer]) * 32: some[peer::3] for peer in range(3)}
+
+    async def bring(writing: Writer, peer: bytes) -> None:
+        mine = brought[peer]
+        tickets = [
+            await writing.submit(mine[at : at + 25], Origin(1, peer)) for at in range(0, 100, 25)
+        ]
+        for ticket in tickets:
+            assert (await ticket.wait()).known == 0
+
+    async def main() -> None:
+        verifiers = Verifiers(COUNT)
+        writing = Writer(store, offload, verifiers=verifiers)
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as peers:
+                    for peer in brought:
+                        peers.start_soon(bring, writing, peer)
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.start_soon(writing.run)
+                own = await writing.submit(bare(entries(1, "own")))
+                await own.wait()
+                assert verifiers.are_running
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    with store.snapshot() as snapshot:
+        arrived = [entry.header for entry in snapshot.since(0, 999)]
+    assert len(arrived) == 301
+    for mine in brought.values():
+        headers = {entry.header for entry in mine}
+        assert [header for header in arrived if header in headers] == [e.header for e in mine]
+
+
+@linux
+def test_an_invalid_entry_refuses_its_ticket_and_no_other_also_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "VERIFIERS_FROM", 1)
+    some = mixed(60)
+    store = MemoryStore()
+
+    async def main() -> None:
+        writing = Writer(store, offload, verifiers=Verifiers(COUNT))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writing.run)
+                good = await writing.submit(bare(entries(60))[:30], Origin(1, b"a" * 32))
+                bad = await writing.submit(some[30:], Origin(1, b"a" * 32))
+                few = await writing.submit(some[:3], Origin(1, b"b" * 32))
+                assert len((await good.wait()).new) == 30
+                with pytest.raises(InvalidEntryError):
+                    await bad.wait()
+                assert (await few.wait()).known == 3
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    with store.snapshot() as snapshot:
+        assert snapshot.entry_count == 30
