@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bamboo_compat.cli.fork_decide import who
@@ -21,11 +20,12 @@ from bamboo_compat.decisions.book import FILE, DecisionsFile, Policy
 from bamboo_compat.decisions.limits import MAX_WHO
 from bamboo_compat.homes.errors import NotConfirmedError
 from bamboo_compat.web import forks_acting, forks_reading, limits
+from bamboo_compat.web.desks import DeskGuest, number, see, start_of
 from bamboo_compat.web.forks_acting import Do, Plan, Wish
 from bamboo_compat.web.forks_reading import OPEN, Listed, State, Survey
 from bamboo_compat.web.keeping import Kept, mark_of
-from setsync.errors import SetsyncError, UsageError
-from setsync.web.guests import Measure, Page, Route, Web
+from setsync.errors import SetsyncError
+from setsync.web.guests import Figure, Measure, Page, Route, Web
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from bamboo_compat.decisions.view import View
-    from setsync.store.contract import Snapshot, StoredEntry
+    from setsync.store.contract import Snapshot
 
 T = TypeVar("T")
 
@@ -41,14 +41,22 @@ TOPIC = "forks"
 _ID = re.compile("[0-9a-f]{8,64}")
 _POST = ("POST",)
 
+FORKS = Figure(
+    "setsync_forks",
+    f"Forks of logs that are here, the first {limits.MAX_SURVEYED:,} of them, by what has become "
+    "of them.",
+    labels={"state": tuple(State)},
+)
 
-class Forks:
+
+class Forks(DeskGuest["_Desk"]):
     """See `setsync.web.guests.Guest`."""
 
     name = "forks"
+    figures = (FORKS,)
 
     def __init__(self) -> None:
-        self._desk: _Desk | None = None
+        super().__init__(_Desk)
 
     def pages(self) -> Sequence[Page]:
         """One, with how many forks need a decision."""
@@ -56,16 +64,12 @@ class Forks:
 
     async def _waiting(self) -> int:
         """As it was at the last look: every page asks."""
-        last = self._desk.kept.last if self._desk is not None else None
+        last = self.desk.kept.last if self.desk is not None else None
         return last.open if last is not None else 0
-
-    def folder(self) -> Path | None:
-        """Templates and styles."""
-        return Path(__file__).parent
 
     def routes(self, web: Web) -> Sequence[Route]:
         """Pages, actions, and the same as JSON."""
-        desk = self._at(web)
+        desk = self.at(web)
         return (
             Route("/forks", desk.list_),
             Route("/api/forks", desk.list_json),
@@ -78,30 +82,13 @@ class Forks:
             Route("/api/forks/{id}/decide", desk.decide_json, methods=_POST),
         )
 
-    def describe(self, entry: StoredEntry) -> Sequence[tuple[str, str]]:
-        """Nothing."""
-        return ()
-
     async def measures(self, web: Web) -> Sequence[Measure]:
         """Forks by state; none where that cannot be said, which `run` tells."""
         try:
-            counts = (await self._at(web).kept.now()).counts
+            counts = (await self.at(web).kept.now()).counts
         except SetsyncError:
             return ()
-        what = "Forks of logs, by what has become of them."
-        return [
-            Measure("setsync_forks", what, count, {"state": state})
-            for state, count in counts.items()
-        ]
-
-    async def run(self, web: Web) -> None:
-        """See when a fork comes to light, or a command decides one."""
-        await self._at(web).kept.follow()
-
-    def _at(self, web: Web) -> _Desk:
-        if self._desk is None or self._desk.web is not web:
-            self._desk = _Desk(web)
-        return self._desk
+        return [Measure(FORKS, count, {"state": state}) for state, count in counts.items()]
 
 
 class _Desk:
@@ -136,7 +123,7 @@ class _Desk:
             survey=survey,
             forks=forks,
             after=after,
-            start=_start(request.query_params),
+            start=start_of(request.query_params),
             policy=policy,
             own=own,
             open_states=OPEN,
@@ -157,7 +144,7 @@ class _Desk:
 
     async def _listed(self, survey: Survey, query: QueryParams) -> tuple[list[Listed], int | None]:
         """Some of them, and where the next begin. Raises UsageError."""
-        start = _start(query)
+        start = start_of(query)
         end = start + limits.FORKS_SHOWN
         rows = survey.rows[start:end]
 
@@ -235,14 +222,12 @@ class _Desk:
 
     async def decide(self, request: Request) -> Response:
         """Do what was shown, or show what would be done by now."""
-        from starlette.responses import RedirectResponse
-
         form = await self.web.form(request)
         plan = await self._plan(request, _wish(form.get))
         if form.get("seen", "") != plan.seen:
             return await self._ask(request, plan, changed=True)
         await self._act(plan)
-        return RedirectResponse(f"/forks/{plan.fork.id.hex()}", 303)
+        return see(f"/forks/{plan.fork.id.hex()}")
 
     async def decide_json(self, request: Request) -> Response:
         """As on the command line: against what was brought at this machine only with `yes`, or
@@ -318,12 +303,8 @@ def _wish(get: Callable[[str, str], str]) -> Wish:
     return Wish.of(get("do", ""), get("branch", "").lower(), get("reason", "").strip())
 
 
-def _start(query: QueryParams) -> int:
-    return _number(query.get("after", "0"), 10**9)
-
-
 def _count(query: QueryParams) -> int:
-    found = _number(query.get("entries", str(limits.ENTRIES_SHOWN)), limits.MAX_ENTRIES)
+    found = number(query.get("entries", str(limits.ENTRIES_SHOWN)), limits.MAX_ENTRIES)
     return max(found, 1)
 
 
@@ -331,12 +312,5 @@ def _numbers(query: QueryParams) -> tuple[int, int] | None:
     """Which two branches somebody wants to see; None where nobody said."""
     if "left" not in query and "right" not in query:
         return None
-    one, two = (_number(query.get(side, ""), 10_000) for side in ("left", "right"))
+    one, two = (number(query.get(side, ""), 10_000) for side in ("left", "right"))
     return one, two
-
-
-def _number(text: str, most: int) -> int:
-    """Raises UsageError."""
-    if not (text.isascii() and text.isdigit() and len(text) < 11 and int(text) <= most):
-        raise UsageError(f"A number up to {most:,} belongs there.")
-    return int(text)

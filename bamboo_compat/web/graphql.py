@@ -49,6 +49,7 @@ class GraphQL:
     """See `setsync.web.guests.Guest`."""
 
     name = "graphql"
+    figures = ()
 
     def pages(self) -> Sequence[Page]:
         """The playground, unless nobody may ask anything."""

@@ -5,41 +5,40 @@ An invite's code is in the answer to the form that made it, and nowhere else.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bamboo_compat.cli.home_invite import invite_json, make_invite, revoke_invite
+from bamboo_compat.cli.home_invite import make_invite, revoke_invite
+from bamboo_compat.web.desks import DeskGuest, number, see, start_of
 from bamboo_compat.web.homes_reading import Homes, homes_mark, homes_of, invites_of
 from bamboo_compat.web.keeping import Kept
 from bamboo_compat.web.limits import CLIENTS_SHOWN
 from setsync.errors import SetsyncError, UsageError
-from setsync.limits import MAX_INVITE_SECONDS, MAX_INVITE_USES
+from setsync.limits import MAX_INVITE_USES
 from setsync.node.address import Address, split_address
-from setsync.node.invites import Invite, show_code
-from setsync.web.guests import Measure, Page, Route, Web
+from setsync.node.invites import Invite, seconds_of, show_code
+from setsync.web.guests import Figure, Measure, Page, Route, Web
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from setsync.store.contract import StoredEntry
-
 TOPIC = "homes"
-_TIME = re.compile("([0-9]{1,6})([mhdw])")
-_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _POST = ("POST",)
 
+CLIENTS = Figure("setsync_home_clients", "Authors that are at home here.")
+WARNINGS = Figure("setsync_home_warnings", "Things about homes that are not as they should be.")
 
-class HomesPage:
+
+class HomesPage(DeskGuest["_Desk"]):
     """See `setsync.web.guests.Guest`."""
 
     name = "homes"
+    figures = (CLIENTS, WARNINGS)
 
     def __init__(self) -> None:
-        self._desk: _Desk | None = None
+        super().__init__(_Desk)
 
     def pages(self) -> Sequence[Page]:
         """One, with how many warnings there are."""
@@ -47,16 +46,12 @@ class HomesPage:
 
     async def _warnings(self) -> int:
         """As it was at the last look: every page asks."""
-        last = self._desk.kept.last if self._desk is not None else None
+        last = self.desk.kept.last if self.desk is not None else None
         return len(last.warnings) if last is not None else 0
-
-    def folder(self) -> Path | None:
-        """Templates, styles, and the script behind the copy button."""
-        return Path(__file__).parent
 
     def routes(self, web: Web) -> Sequence[Route]:
         """The page, its actions, and the same as JSON."""
-        desk = self._at(web)
+        desk = self.at(web)
         return (
             Route("/homes", desk.show),
             Route("/api/homes", desk.show_json),
@@ -67,33 +62,13 @@ class HomesPage:
             Route("/api/homes/invites/{id}/revoke", desk.revoke_json, methods=_POST),
         )
 
-    def describe(self, entry: StoredEntry) -> Sequence[tuple[str, str]]:
-        """Nothing."""
-        return ()
-
     async def measures(self, web: Web) -> Sequence[Measure]:
         """Who is at home here, and what is wrong; nothing where that cannot be said."""
         try:
-            found = await self._at(web).kept.now()
+            found = await self.at(web).kept.now()
         except SetsyncError:
             return ()
-        return [
-            Measure("setsync_home_clients", "Authors that are at home here.", found.at_home),
-            Measure(
-                "setsync_home_warnings",
-                "Things about homes that are not as they should be.",
-                len(found.warnings),
-            ),
-        ]
-
-    async def run(self, web: Web) -> None:
-        """See when somebody joins, or a command makes an invite."""
-        await self._at(web).kept.follow()
-
-    def _at(self, web: Web) -> _Desk:
-        if self._desk is None or self._desk.web is not web:
-            self._desk = _Desk(web)
-        return self._desk
+        return [Measure(CLIENTS, found.at_home), Measure(WARNINGS, len(found.warnings))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +97,7 @@ class Made:
     def as_json(self) -> dict[str, object]:
         """See docs/json/web-invite.json."""
         told = {"code": self.code, "url": self.url, "command": self.command}
-        return invite_json(self.invite, self.invite.made) | told
+        return self.invite.as_json(self.invite.made) | told
 
 
 class _Desk:
@@ -145,7 +120,7 @@ class _Desk:
         return await self._page(request, None)
 
     async def _page(self, request: Request, made: Made | None) -> Response:
-        homes, start = await self.kept.now(), _start(request)
+        homes, start = await self.kept.now(), start_of(request.query_params)
         clients = homes.clients[start : start + CLIENTS_SHOWN]
         is_more = len(homes.clients) > start + CLIENTS_SHOWN
         return await self.web.render(
@@ -164,7 +139,7 @@ class _Desk:
 
     async def show_json(self, request: Request) -> Response:
         """See docs/json/web-homes.json."""
-        homes, start = await self.kept.now(), _start(request)
+        homes, start = await self.kept.now(), start_of(request.query_params)
         end = start + CLIENTS_SHOWN
         return self.web.json(
             {
@@ -196,7 +171,7 @@ class _Desk:
         """Raises UsageError, HomesFileError."""
         form = await self.web.form(request)
         url, has_host = _url(self.web, form.get("at", "").strip())
-        uses, seconds = _uses(form), _seconds(form.get("expires", "").strip() or "7d")
+        uses, seconds = _uses(form), seconds_of(form.get("expires", "").strip() or "7d")
         name = form.get("name", "").strip()
         if not name.isprintable():
             raise UsageError("A name is one line of text.")
@@ -207,12 +182,10 @@ class _Desk:
 
     async def revoke(self, request: Request) -> Response:
         """Take an invite back."""
-        from starlette.responses import RedirectResponse
-
         await self._revoke(request)
         if "hx-request" in request.headers:
             return await self._page(request, None)
-        return RedirectResponse("/homes", 303)
+        return see("/homes")
 
     async def revoke_json(self, request: Request) -> Response:
         """The same for a program."""
@@ -229,9 +202,7 @@ class _Desk:
 
 async def _back(request: Request) -> Response:
     """Somebody asks again for the page that showed an invite: it is shown once."""
-    from starlette.responses import RedirectResponse
-
-    return RedirectResponse("/homes", 303)
+    return see("/homes")
 
 
 # --- what is asked ------------------------------------------------------------------------
@@ -250,26 +221,7 @@ def _url(web: Web, at: str) -> tuple[str, bool]:
 
 def _uses(form: Mapping[str, str]) -> int:
     """Raises UsageError."""
-    text = form.get("uses", "").strip() or "1"
-    is_number = text.isascii() and text.isdigit() and len(text) < 9
-    if not (is_number and 1 <= int(text) <= MAX_INVITE_USES):
+    uses = number(form.get("uses", "").strip() or "1", MAX_INVITE_USES)
+    if not uses:
         raise UsageError(f"An invite is for 1 to {MAX_INVITE_USES:,} authors.")
-    return int(text)
-
-
-def _seconds(text: str) -> int:
-    """What 90m, 12h, 7d or 2w mean. Raises UsageError."""
-    found = _TIME.fullmatch(text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= MAX_INVITE_SECONDS:
-        days = MAX_INVITE_SECONDS // 86_400
-        raise UsageError(f"An invite is good for a time like 90m, 12h, 7d or 2w, {days}d at most.")
-    return seconds
-
-
-def _start(request: Request) -> int:
-    """Raises UsageError."""
-    text = request.query_params.get("after", "0")
-    if not (text.isascii() and text.isdigit() and len(text) < 9):
-        raise UsageError("That is no place where a list could go on.")
-    return int(text)
+    return uses

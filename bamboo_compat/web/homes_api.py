@@ -28,6 +28,7 @@ class HomesApi:
     """See `setsync.web.guests.Guest`."""
 
     name = "homesapi"
+    figures = ()
 
     def pages(self) -> tuple[Page, ...]:
         """None: the pages about homes are another guest's."""

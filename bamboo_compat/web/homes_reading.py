@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 from bamboo_compat.cli.home_clients import clients_of
-from bamboo_compat.cli.home_invite import invite_json
 from bamboo_compat.cli.home_status import status_of
 from bamboo_compat.homes.book import FILE, homes_file
 from bamboo_compat.homes.errors import BehindHeadError
@@ -67,7 +66,7 @@ def _behind(me: Me) -> Iterator[str]:
 def invites_of(directory: DataDirectory, at: int) -> list[dict[str, object]]:
     """As `home invite list --json` tells them, the newest first. `at` in ms since 1970."""
     kept = homes_file(directory.path).read().invites.all()
-    return [invite_json(one, at) for one in reversed(kept) if not one.is_forgotten(at)]
+    return [one.as_json(at) for one in reversed(kept) if not one.is_forgotten(at)]
 
 
 def homes_mark(directory: DataDirectory, store: EntryStore) -> Hashable:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
-from setsync import limits
-from setsync.cli import common
+from setsync.cli import common, invites
 from setsync.cli.common import moment
 from setsync.cli.progress import size
 from setsync.errors import NoSuchPeerError, UsageError
-from setsync.node.address import SCHEME, Address, parse_key, split_address
+from setsync.node.address import SCHEME, Address, parse_key
 from setsync.node.config import DataDirectory
 from setsync.node.groups import group_names
-from setsync.node.invites import CODE_BYTES, Invite, digest_of, show_code
+from setsync.node.invites import show_code
 from setsync.node.live import PeerState
 from setsync.node.local import now
 from setsync.node.peers import Peer, Rule
@@ -217,21 +214,6 @@ def _as_json(peer: Peer) -> dict[str, object]:
 # --- invites ------------------------------------------------------------------------------
 
 
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-
-
-def _seconds(context: click.Context, option: click.Parameter, text: str) -> int:
-    """What 90m, 12h, 7d or 2w mean. Raises click.BadParameter."""
-    found = re.fullmatch("([0-9]{1,6})([mhdw])", text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= limits.MAX_INVITE_SECONDS:
-        days = limits.MAX_INVITE_SECONDS // 86_400
-        raise click.BadParameter(
-            f"{text!r} is no time like 90m, 12h, 7d or 2w, {days}d at most.", context, option
-        )
-    return seconds
-
-
 @peers.group(
     short_help="Let others list themselves, by a code.",
     epilog="Example: setsync peers invite create --name anna",
@@ -244,26 +226,13 @@ def invite() -> None:
 
 
 @invite.command(epilog="Example: setsync peers invite create --uses 12 --expires 2d --group course")
-@click.option(
-    "--uses",
-    type=click.IntRange(1, limits.MAX_INVITE_USES),
-    default=1,
-    show_default=True,
-    help="How many nodes it lists.",
-)
-@click.option(
-    "--expires",
-    callback=_seconds,
-    default="7d",
-    show_default=True,
-    metavar="TIME",
-    help="For how long: 90m, 12h, 7d, 2w.",
-)
-@click.option("--name", default="", help="What you call whoever comes with it.")
+@invites.uses_option("How many nodes it lists.")
+@invites.expires_option
+@invites.name_option
 @click.option(
     "--group", "groups", multiple=True, metavar="NAME", help="Groups for them. Repeatable."
 )
-@click.option("--at", metavar="HOST:PORT", help="Where others reach this node, to be printed.")
+@invites.at_option
 @common.data_option
 @common.json_option
 def create(
@@ -277,28 +246,16 @@ def create(
 ) -> None:
     """Make an invite, and print its code: here and now, and never again."""
     directory = DataDirectory.open(data)
-    address = Address.to_fill_in(directory.node_key().public)
-    if at is not None:
-        address = Address(*split_address(at), address.key)
-    code, made = os.urandom(CODE_BYTES), now()
-    names = group_names(groups)
-    new = Invite(digest_of(code), made, made + 1000 * expires, uses, name, names)
+    address = invites.address_at(directory, at)
+    new, code = invites.new_invite(uses, expires, name, group_names(groups))
     with directory.peers.changing() as book:
-        book.invites.add(new, made)
+        book.invites.add(new, new.made)
     line = f"setsync sync {address} --invite {show_code(code)}"
     if as_json:
         told = {"code": show_code(code), "address": str(address), "command": line}
-        common.print_json(_invite_json(new, made) | told)
-        return
-    common.print_columns(
-        [
-            ("invite", new.id),
-            ("uses", f"{uses:,}"),
-            ("expires", moment(new.expires)),
-            ("code", show_code(code)),
-            ("guest types", line),
-        ]
-    )
+        common.print_json(new.as_json(new.made, groups=True) | told)
+    else:
+        invites.tell_new(new, code, line, "guest")
 
 
 @invite.command("list", epilog="Example: setsync peers invite list")
@@ -306,16 +263,8 @@ def create(
 @common.json_option
 def list_invites(data: Path, as_json: bool) -> None:
     """List invites, also those that were used up, revoked or expired lately."""
-    moment_ = now()
     kept = DataDirectory.open(data).peers.read().invites.all()
-    invites = [one for one in kept if not one.is_forgotten(moment_)]
-    if as_json:
-        common.print_json({"invites": [_invite_json(one, moment_) for one in invites]})
-    elif invites:
-        rows = [_invite_row(one, moment_) for one in invites]
-        common.print_columns([("INVITE", "STATE", "USES", "EXPIRES", "NAME", "GROUPS"), *rows])
-    else:
-        common.say("There is no invite. 'setsync peers invite create' makes one.")
+    invites.tell_all(kept, "setsync peers invite", as_json=as_json, with_groups=True)
 
 
 @invite.command(epilog="Example: setsync peers invite revoke 1f2e3d4c")
@@ -326,24 +275,4 @@ def revoke(id_: str, data: Path, as_json: bool) -> None:
     """Take an invite back. Who came with it already stays listed."""
     with DataDirectory.open(data).peers.changing() as book:
         book.invites.revoke(id_.lower(), now())
-    if as_json:
-        common.print_json({"revoked": id_.lower()})
-    else:
-        common.say(f"Revoked {id_.lower()}.")
-
-
-def _invite_row(invite: Invite, at: int) -> tuple[str, ...]:
-    groups, state = " ".join(invite.groups), invite.standing(at).value
-    return invite.id, state, f"{invite.uses:,}", moment(invite.expires), invite.name, groups
-
-
-def _invite_json(invite: Invite, at: int) -> dict[str, object]:
-    return {
-        "id": invite.id,
-        "state": invite.standing(at).value,
-        "uses": invite.uses,
-        "made": invite.made,
-        "expires": invite.expires,
-        "name": invite.name,
-        "groups": list(invite.groups),
-    }
+    invites.tell_revoked(id_.lower(), as_json=as_json)

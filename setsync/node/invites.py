@@ -28,6 +28,8 @@ _GROUP = 4
 # Signs that the alphabet of base32 leaves out, since they look like one that is in it.
 _LOOKALIKES = str.maketrans("018", "olb")
 _IGNORED = re.compile(r"[\s-]+")
+_TIME = re.compile("([0-9]{1,6})([mhdw])")
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 
 
 class Standing(enum.StrEnum):
@@ -91,6 +93,18 @@ class Invite:
     def is_forgotten(self, now: int) -> bool:
         """Whether it expired so long ago that nobody need be told any more."""
         return now >= self.expires + 1000 * limits.INVITE_MEMORY_SECONDS
+
+    def as_json(self, now: int, *, groups: bool = False) -> dict[str, object]:
+        """What people may know of it, as plain values; its groups if they are wanted."""
+        told: dict[str, object] = {
+            "id": self.id,
+            "state": self.standing(now).value,
+            "uses": self.uses,
+            "made": self.made,
+            "expires": self.expires,
+            "name": self.name,
+        }
+        return told | {"groups": list(self.groups)} if groups else told
 
 
 @dataclass(slots=True)
@@ -192,3 +206,13 @@ def parse_code(text: str) -> bytes:
             "Look for a typing error."
         ) from None
     return code
+
+
+def seconds_of(text: str) -> int:
+    """How long 90m, 12h, 7d or 2w are. Raises UsageError, also where no invite is good so long."""
+    found = _TIME.fullmatch(text)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= limits.MAX_INVITE_SECONDS:
+        days = limits.MAX_INVITE_SECONDS // 86_400
+        raise UsageError(f"An invite is good for a time like 90m, 12h, 7d or 2w, {days}d at most.")
+    return seconds

@@ -13,13 +13,13 @@ A value names every id of the range that has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setsync.limits import MAX_LIST_IDS, MAX_WANTED_IDS
+from setsync.limits import KIB, MAX_ARRAY, MAX_LIST_IDS, MAX_WANTED_IDS
 from setsync.reconcile.digest import HEX
 from setsync.reconcile.idlist import decode_ids, encode_ids, keyed_ids, truncate
 from setsync.reconcile.questions import Range, read_prefix, wire_prefix
@@ -37,6 +37,9 @@ LOOKUP_IDS = 128
 # For what is left out. A wanted id agrees with one of them with probability count * 2^-40, and
 # is then found in the next pass, which has another key.
 _BUT_BITS = 40
+_MESSAGE_BYTES = 256 * KIB
+# Of an item besides its values, about.
+_ITEM_BYTES = 48
 
 WireWant = tuple[int, bytes, int, int, bytes]
 """collection, prefix, kind, how many, values."""
@@ -234,3 +237,27 @@ def _in_parts(view: SetView, prefix: str) -> Iterator[IdArray]:
     while len(ids):
         yield ids
         ids = view.ids(prefix, ids[-1].tobytes(), MAX_LIST_IDS)
+
+
+# --- in messages --------------------------------------------------------------------------
+
+
+def in_messages(wanted: Sequence[Wanted]) -> list[list[Wanted]]:
+    """Cut into what one message holds each."""
+    messages: list[list[Wanted]] = []
+    part: list[Wanted] = []
+    size = 0
+    for want in wanted:
+        part.append(want)
+        size += len(want.values) + _ITEM_BYTES
+        if size >= _MESSAGE_BYTES or len(part) == MAX_ARRAY:
+            messages.append(part)
+            part, size = [], 0
+    if part:
+        messages.append(part)
+    return messages
+
+
+def items_of(wanted: Sequence[Wanted]) -> tuple[WireWant, ...]:
+    """As a message holds them."""
+    return tuple(want.to_wire() for want in wanted)

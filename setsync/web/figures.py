@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,11 +21,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from setsync import __version__
+from setsync.session.session import Counters
 from setsync.store.contract import Snapshot
-from setsync.web.guests import Door, Measure, Route
+from setsync.web.guests import Door, Figure, Kind, Measure, Route
 from setsync.web.peers import PeerRow
 from setsync.web.site import Site
-from setsync.web.tally import Histogram
+from setsync.web.tally import OUTCOMES, ROLES, Histogram
 
 STATES = ("live", "catching up", "connecting", "waiting", "quiet", "blocked")
 
@@ -82,6 +84,96 @@ def _counts(snapshot: Snapshot) -> _Counts:
     )
 
 
+# --- what there is ------------------------------------------------------------------------
+
+_DIRECTIONS = ("sent", "received")
+_PHASES = tuple(Counters().sent)
+
+NODE = Figure(
+    "setsync_node_info",
+    "Which node this is.",
+    Kind.INFO,
+    {"version": (), "node_id": ()},
+)
+ENTRIES = Figure("setsync_entries", "Members of all collections.")
+COLLECTIONS = Figure("setsync_collections", "Collections that are here.")
+MISSING_PAYLOADS = Figure("setsync_missing_payloads", "Payloads that are wanted and not here.")
+REFUSALS = Figure("setsync_refusals", "Refusals that are remembered.")
+STORE_BYTES = Figure("setsync_store_bytes", "Size of the data file.")
+MAP_USED = Figure("setsync_map_used_bytes", "Bytes of the map in use.")
+MAP_SIZE = Figure("setsync_map_size_bytes", "Address space reserved for the map.")
+BATCHES = Figure(
+    "setsync_commit_batch_entries", "Entries that one transaction was given.", Kind.HISTOGRAM
+)
+SKETCHES = Figure("setsync_sketch_cache_sketches", "Sketches kept in memory.")
+SKETCH_BYTES = Figure("setsync_sketch_cache_bytes", "Memory that they take.")
+SKETCH_HITS = Figure(
+    "setsync_sketch_cache_hits_total", "Sketches that were there when asked for.", Kind.COUNTER
+)
+SKETCH_MISSES = Figure(
+    "setsync_sketch_cache_misses_total", "Sketches that had to be made.", Kind.COUNTER
+)
+SESSIONS = Figure(
+    "setsync_sessions_total",
+    "Sessions that are over, by outcome.",
+    Kind.COUNTER,
+    {"role": ROLES, "outcome": OUTCOMES},
+)
+SESSION_BYTES = Figure(
+    "setsync_session_bytes_total",
+    "Bytes of sessions that are over, by direction and phase.",
+    Kind.COUNTER,
+    {"direction": _DIRECTIONS, "phase": _PHASES},
+)
+SESSION_ENTRIES = Figure(
+    "setsync_session_entries_total",
+    "Entries moved by sessions that are over.",
+    Kind.COUNTER,
+    {"direction": _DIRECTIONS},
+)
+DIFFERENCES = Figure(
+    "setsync_session_differences_total",
+    "Entries that one side had and the other lacked, of sessions that are over.",
+    Kind.COUNTER,
+)
+ROUND_TRIPS = Figure(
+    "setsync_session_round_trips",
+    "Round trips of sessions that this node opened and that went well.",
+    Kind.HISTOGRAM,
+)
+PEERS = Figure("setsync_peers", "Peers, by state.", labels={"state": STATES})
+PEERS_IN_SYNC = Figure("setsync_peers_in_sync", "Peers that have the same as this node.")
+LISTENERS = Figure("setsync_web_listeners", "Open pages that are kept up to date.")
+
+FIGURES = (
+    NODE,
+    ENTRIES,
+    COLLECTIONS,
+    MISSING_PAYLOADS,
+    REFUSALS,
+    STORE_BYTES,
+    MAP_USED,
+    MAP_SIZE,
+    BATCHES,
+    SKETCHES,
+    SKETCH_BYTES,
+    SKETCH_HITS,
+    SKETCH_MISSES,
+    SESSIONS,
+    SESSION_BYTES,
+    SESSION_ENTRIES,
+    DIFFERENCES,
+    ROUND_TRIPS,
+    PEERS,
+    PEERS_IN_SYNC,
+    LISTENERS,
+)
+"""What a node tells by itself, in the order in which it tells it."""
+
+
+# --- what it comes to ---------------------------------------------------------------------
+
+
 @dataclass(eq=False)
 class _Figures(Collector):
     """Everything at one moment."""
@@ -93,99 +185,76 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """In the order of the documentation."""
-        node = {"version": __version__, "node_id": self.site.local.node_id.hex()}
-        yield InfoMetricFamily("setsync_node", "Which node this is.", value=node)
+        yield _info(NODE, __version__, self.site.local.node_id.hex())
         yield from self._store()
         yield from self._sessions()
         yield from self._peers()
-        yield _gauge(
-            "setsync_web_listeners", "Open pages that are kept up to date.", len(self.site.events)
-        )
+        yield _one(LISTENERS, len(self.site.events))
         yield from _of_guests(self.measures)
 
     def _store(self) -> Iterator[Metric]:
-        store, counts = self.site.store, self.counts
-        yield _gauge("setsync_entries", "Members of all collections.", counts.entries)
-        yield _gauge("setsync_collections", "Collections that are here.", counts.collections)
-        yield _gauge(
-            "setsync_missing_payloads", "Payloads that are wanted and not here.", counts.missing
-        )
-        yield _gauge("setsync_refusals", "Refusals that are remembered.", counts.refused)
-        yield _gauge("setsync_store_bytes", "Size of the data file.", store.bytes_on_disk)
-        yield _gauge("setsync_map_used_bytes", "Bytes of the map in use.", store.map_used)
-        yield _gauge(
-            "setsync_map_size_bytes", "Address space reserved for the map.", store.map_size
-        )
-        yield _histogram(
-            "setsync_commit_batch_entries",
-            "Entries that one transaction was given.",
-            self.site.tally.batches,
-        )
-        cache = store.sketches
-        yield _gauge("setsync_sketch_cache_sketches", "Sketches kept in memory.", cache.kept)
-        yield _gauge("setsync_sketch_cache_bytes", "Memory that they take.", cache.size)
-        yield _counter("setsync_sketch_cache_hits", "Sketches that were there.", cache.hits)
-        yield _counter("setsync_sketch_cache_misses", "Sketches that were made.", cache.misses)
+        store, counts, cache = self.site.store, self.counts, self.site.store.sketches
+        yield _one(ENTRIES, counts.entries)
+        yield _one(COLLECTIONS, counts.collections)
+        yield _one(MISSING_PAYLOADS, counts.missing)
+        yield _one(REFUSALS, counts.refused)
+        yield _one(STORE_BYTES, store.bytes_on_disk)
+        yield _one(MAP_USED, store.map_used)
+        yield _one(MAP_SIZE, store.map_size)
+        yield _histogram(BATCHES, self.site.tally.batches)
+        yield _one(SKETCHES, cache.kept)
+        yield _one(SKETCH_BYTES, cache.size)
+        yield _one(SKETCH_HITS, cache.hits)
+        yield _one(SKETCH_MISSES, cache.misses)
 
     def _sessions(self) -> Iterator[Metric]:
         tally = self.site.tally
-        sessions = CounterMetricFamily(
-            "setsync_sessions", "Sessions that are over, by outcome.", labels=["role", "outcome"]
+        yield _many(SESSIONS, tally.sessions.items())
+        yield _many(SESSION_BYTES, sorted(tally.bytes_moved.items()))
+        moved = (tally.entries_sent, tally.entries_received)
+        yield _many(
+            SESSION_ENTRIES, (((way,), n) for way, n in zip(_DIRECTIONS, moved, strict=True))
         )
-        for labels, count in tally.sessions.items():
-            sessions.add_metric(labels, count)
-        yield sessions
-        moved = CounterMetricFamily(
-            "setsync_session_bytes",
-            "Bytes of sessions that are over, by direction and phase.",
-            labels=["direction", "phase"],
-        )
-        for labels, count in sorted(tally.bytes_moved.items()):
-            moved.add_metric(labels, count)
-        yield moved
-        entries = CounterMetricFamily(
-            "setsync_session_entries", "Entries moved by sessions.", labels=["direction"]
-        )
-        entries.add_metric(["sent"], tally.entries_sent)
-        entries.add_metric(["received"], tally.entries_received)
-        yield entries
-        yield _counter(
-            "setsync_session_differences",
-            "Entries that one side had and the other lacked, of sessions that are over.",
-            tally.differences,
-        )
-        yield _histogram(
-            "setsync_session_round_trips",
-            "Round trips of sessions that this node opened.",
-            tally.round_trips,
-        )
+        yield _one(DIFFERENCES, tally.differences)
+        yield _histogram(ROUND_TRIPS, tally.round_trips)
 
     def _peers(self) -> Iterator[Metric]:
-        peers = GaugeMetricFamily("setsync_peers", "Peers, by state.", labels=["state"])
-        for state in STATES:
-            peers.add_metric([state], sum(row.state == state for row in self.peers))
-        yield peers
-        equal = sum(row.in_sync for row in self.peers)
-        yield _gauge("setsync_peers_in_sync", "Peers that have the same as this node.", equal)
+        states = Counter(row.state for row in self.peers)
+        yield _many(PEERS, (((state,), states[state]) for state in STATES))
+        yield _one(PEERS_IN_SYNC, sum(row.in_sync for row in self.peers))
 
 
-def _gauge(name: str, words: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, words, value=value)
+def _one(figure: Figure, value: float) -> Metric:
+    return _many(figure, [((), value)])
 
 
-def _counter(name: str, words: str, value: float) -> Metric:
-    return CounterMetricFamily(name, words, value=value)
+def _many(figure: Figure, values: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    """A gauge or a counter: values by what the labels say, in the order of the figure's labels."""
+    make = CounterMetricFamily if figure.kind is Kind.COUNTER else GaugeMetricFamily
+    family = make(figure.name, figure.help, labels=list(figure.labels))
+    for labels, value in values:
+        family.add_metric(list(labels), value)
+    return family
 
 
-def _histogram(name: str, words: str, found: Histogram) -> Metric:
-    return HistogramMetricFamily(name, words, buckets=found.buckets(), sum_value=found.sum)
+def _histogram(figure: Figure, found: Histogram) -> Metric:
+    return HistogramMetricFamily(
+        figure.name, figure.help, buckets=found.buckets(), sum_value=found.sum
+    )
+
+
+def _info(figure: Figure, *values: str) -> Metric:
+    told = dict(zip(figure.labels, values, strict=True))
+    return InfoMetricFamily(figure.name.removesuffix("_info"), figure.help, value=told)
 
 
 def _of_guests(measures: Iterable[Measure]) -> Iterator[Metric]:
-    """One family a name; all measures of a name have the same labels."""
-    families: dict[str, Metric] = {}
+    """One family a figure; all measures of one have the same labels."""
+    found: dict[str, list[Measure]] = {}
     for one in measures:
-        make = CounterMetricFamily if one.only_grows else GaugeMetricFamily
-        family = families.setdefault(one.name, make(one.name, one.help, labels=list(one.labels)))
-        family.add_metric(list(one.labels.values()), one.value)  # type: ignore[attr-defined]
-    yield from families.values()
+        found.setdefault(one.figure.name, []).append(one)
+    for same in found.values():
+        figure = same[0].figure
+        yield _many(
+            figure, [([one.labels[name] for name in figure.labels], one.value) for one in same]
+        )

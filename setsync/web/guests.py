@@ -7,8 +7,11 @@ raises while it is loaded is told, and leaves the rest alone.
 
 A guest whose entry point is `forks = "package.web.forks:FORKS"`:
 
+    FORKS_OPEN = Figure("setsync_forks_open", "Forks that need a decision.")
+
     class Forks:
         name = "forks"
+        figures = (FORKS_OPEN,)
         def pages(self): return (Page("Forks", "/forks"),)
         def folder(self): return Path(__file__).parent      # templates/, static/
         def routes(self, web): return (
@@ -16,7 +19,7 @@ A guest whose entry point is `forks = "package.web.forks:FORKS"`:
             Route("/forks/decide", partial(decide, web), methods=("POST",)),
             Route("/api/forks", partial(as_json, web)),
         )
-        async def measures(self, web): return (Measure("setsync_forks", "...", 3, ...),)
+        async def measures(self, web): return (Measure(FORKS_OPEN, 3),)
         def describe(self, entry): return ()
         async def run(self, web): ...
 
@@ -96,18 +99,33 @@ class Page:
     badge: Callable[[], Awaitable[int]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One figure for /metrics, a gauge unless it `only_grows` (then its name ends in _total).
+class Kind(enum.StrEnum):
+    """What Prometheus calls the kinds of figures."""
 
-    One name may come several times with other `labels`; names by Prometheus' conventions.
-    """
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a figure of /metrics tells. Names are by Prometheus' conventions: that of a counter ends
+    in `_total`. `labels`: what each may say, or nothing where that is not known beforehand."""
 
     name: str
     help: str
+    kind: Kind = Kind.GAUGE
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A gauge or a counter, now. One figure may come several times with other `labels`."""
+
+    figure: Figure
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
-    only_grows: bool = False
 
 
 class Guest(Protocol):
@@ -116,6 +134,10 @@ class Guest(Protocol):
     @property
     def name(self) -> str:
         """Lower case letters; its templates and static files are found under it."""
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """All that it ever measures, for the documentation."""
 
     def pages(self) -> Sequence[Page]:
         """Its items in the navigation, if any."""
@@ -131,7 +153,7 @@ class Guest(Protocol):
         nothing for entries of other formats. Runs off the event loop."""
 
     async def measures(self, web: Web) -> Sequence[Measure]:
-        """Its figures, now."""
+        """Its figures, as they are. They are among `figures`."""
 
     async def run(self, web: Web) -> None:
         """Work beside the page until cancelled, or nothing. What it raises ends serve."""
@@ -209,7 +231,9 @@ __all__ = [
     "Door",
     "Endpoint",
     "EntryStore",
+    "Figure",
     "Guest",
+    "Kind",
     "Measure",
     "Page",
     "Route",

@@ -46,8 +46,9 @@ EntryItem = tuple[bytes, bytes | int | None]
 class Hello:
     """The first message of both sides.
 
-    A collection is spoken of when both sides are interested in it, both share it with the
-    other, and neither leaves it out. `invite` is a code, or nothing.
+    A collection is spoken of when both sides have it among their `interests`, both share it with
+    the other, and neither leaves it out. `direction` is 0 for both ways, 1 for push, 2 for pull.
+    `max_payload` is the largest payload that is taken. `invite` is a code, or nothing.
     """
 
     versions: tuple[int, ...]
@@ -72,7 +73,7 @@ class AbortMessage:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Initiator: the keyed digest of all my collections of mutual interest."""
+    """Initiator: the digest of my catalogue, its first 16 bytes."""
 
     digest: bytes
 
@@ -84,14 +85,14 @@ class Same:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Responder: some of my collections: name, count, label of the root digest. More follow."""
+    """Responder: some of my collections: name, count, label of the root. More follow."""
 
     collections: tuple[tuple[str, int, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Responder: the last of my collections."""
+    """Responder: the last of my collections, as in LISTING."""
 
     collections: tuple[tuple[str, int, bytes], ...]
 
@@ -133,7 +134,7 @@ class AskIds:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Responder: collection, ids, and how many of them arrived after the session began.
+    """Responder: collection, ids joined, and how many of them arrived after the session began.
 
     `more` is 1 unless this answers the last of what was asked.
     """
@@ -163,14 +164,14 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Either: entries, by collection."""
+    """Either: collection, and entries of it: header, payload."""
 
     groups: tuple[tuple[str, tuple[EntryItem, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Either: the payload of the last entry goes on at `offset`."""
+    """Either: the payload of the last entry goes on at `offset` with these bytes."""
 
     offset: int
     data: bytes
@@ -178,7 +179,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Either: the body of an Entries or Piece message of `size` bytes, compressed."""
+    """Either: the fields of an ENTRIES or PIECE message, its `type`, of `size` bytes, as one
+    zstandard frame that declares that size."""
 
     type: int
     size: int
@@ -214,7 +216,7 @@ class WantPayloads:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Initiator: the digest of all my collections of mutual interest now."""
+    """Initiator: the digest of my catalogue now."""
 
     digest: bytes
 

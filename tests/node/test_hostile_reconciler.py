@@ -24,7 +24,7 @@ import trio.testing
 from setsync import limits
 from setsync.errors import PeerError
 from setsync.model.entry import Entry, UnverifiedEntry, trusted
-from setsync.node import client, server
+from setsync.node import comparing, server
 from setsync.node.client import Options
 from setsync.node.server import run_responder
 from setsync.reconcile.effort import Answering, Asking
@@ -159,7 +159,7 @@ def victim(
         return make
 
     monkeypatch.setattr(server, "Answering", noted(Answering, victim.answering))
-    monkeypatch.setattr(client, "Asking", noted(Asking, victim.asking))
+    monkeypatch.setattr(comparing, "Asking", noted(Asking, victim.asking))
     yield victim
     store.close()
 

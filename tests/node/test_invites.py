@@ -46,7 +46,15 @@ from setsync.node.address import Address
 from setsync.node.client import Options
 from setsync.node.dialling import Dialler, Target
 from setsync.node.identity import Identity
-from setsync.node.invites import Invite, Invites, Standing, digest_of, parse_code, show_code
+from setsync.node.invites import (
+    Invite,
+    Invites,
+    Standing,
+    digest_of,
+    parse_code,
+    seconds_of,
+    show_code,
+)
 from setsync.node.listening import listen
 from setsync.node.local import now
 from setsync.node.peers import Book, Peer, PeersFile, Rule
@@ -421,6 +429,22 @@ def test_no_order_of_tries_gets_more_than_its_share(steps: list[tuple[int, int]]
 
 
 # --- the list of them ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1m", 60), ("90m", 5_400), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)],
+)
+def test_a_time_is_a_number_and_a_letter(text: str, seconds: int) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "d", "0d", "-1d", "1y", "1 d", "91d", "13w", "٣d", "1d\n"]
+)
+def test_no_invite_is_good_for_what_is_no_time_or_too_long(text: str) -> None:
+    with pytest.raises(UsageError, match="90d at most"):
+        seconds_of(text)
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_many_wants_do_not_hold_up_the_entries_behind_them(
 ) -> None:
     """Wants of many messages, a line that holds nothing, slow disks: it takes its time, but
     nobody waits longer than the deadline of one frame."""
-    monkeypatch.setattr("setsync.node.client._WANTS_BYTES", 100)
+    monkeypatch.setattr("setsync.reconcile.wants._MESSAGE_BYTES", 100)
     collections = [f"c{at:02}" for at in range(60)]
     here = _store([_sized(2_000, seed) for seed in range(60)])
     there = _store(*(entries(3, name) for name in collections))

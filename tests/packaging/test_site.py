@@ -1,4 +1,4 @@
-"""The documentation is a site, offline and without a dead link, and says what the program says."""
+"""The documentation is a site, offline and without a dead link."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from docs.reference import PAGE, page
 from docs.site import decisions, schemas, with_links_of_the_site
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = re.compile(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"']?(https?:)?//", re.I)
-
-
-def test_the_page_of_commands_is_what_the_program_says() -> None:
-    """If this fails: python docs/reference.py"""
-    assert PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_links_out_of_the_documentation_become_names_and_links_to_folders_lists() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from setsync.limits import KIB, MAX_ARRAY
 from setsync.reconcile import wants
 from setsync.reconcile.idlist import keyed_ids, truncate
 from setsync.reconcile.questions import Range
@@ -104,3 +105,17 @@ def test_what_is_left_out_of_a_million_takes_about_four_bytes_each() -> None:
     (part,) = without(Wanted(EVERYTHING, ALL, 1_000_000), unwanted, KEY)
     assert (part.count, part.left_out) == (990_000, 10_000)
     assert len(part.values) < 4.0 * 10_000
+
+
+@given(st.lists(st.integers(0, 300_000), max_size=30), st.integers(0, 9_000))
+def test_wants_in_messages_are_all_there_in_order_and_none_is_too_large(
+    sizes: list[int], small: int
+) -> None:
+    wanted = [Wanted(EVERYTHING, ALL, at, bytes(size)) for at, size in enumerate(sizes)]
+    wanted += [Wanted(EVERYTHING, ALL, at) for at in range(small)]
+    messages = wants.in_messages(wanted)
+    assert [want for part in messages for want in part] == wanted
+    for part in messages:
+        assert 0 < len(wants.items_of(part)) <= MAX_ARRAY
+        # It was not full before the last one came.
+        assert sum(len(want.values) for want in part[:-1]) < 256 * KIB

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from unittest import mock
 
 from setsync import limits
-from setsync.node import client, pushing, server, transfer, writer
+from setsync.node import comparing, pushing, server, transfer, writer
+from setsync.reconcile import wants
 
 _TIGHT: tuple[tuple[object, str, int], ...] = (
     (transfer, "ENTRY_BATCH", 1_500),
@@ -23,8 +24,8 @@ _TIGHT: tuple[tuple[object, str, int], ...] = (
     (writer, "PEERS_COMMIT", 3),
     (writer, "WRITER_INBOX_BYTES", 2_000),
     (writer, "WRITER_PEER_BYTES", 500),
-    (client, "_QUESTIONS_PER_MESSAGE", 2),
-    (client, "_WANTS_BYTES", 100),
+    (comparing, "_QUESTIONS_PER_MESSAGE", 2),
+    (wants, "_MESSAGE_BYTES", 100),
     (server, "_ANSWER_BYTES", 200),
     (limits, "LISTED_COLLECTIONS", 4),
     (limits, "UNSENT_FRAMES", 0),

@@ -7,15 +7,18 @@ import re
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from docs.reference.metrics import of_guests
 from setsync.node.report import Report
 from setsync.node.server import Served
-from setsync.web.guests import Measure
+from setsync.web.figures import FIGURES
+from setsync.web.guests import Figure, Kind, Measure
 from tests.web.calling import Node, Page, page_of
 
 DOCS = Path(__file__).parents[2] / "docs"
-# Brought by guests.
-GUESTS = {"setsync_forks"}
+FORKS = Figure("setsync_forks", "Forks.", labels={"state": ("open", "decided")})
+THINGS = Figure("setsync_things_total", "Things.", Kind.COUNTER)
 
 
 async def _figures(page: Page) -> dict[str, float]:
@@ -78,31 +81,65 @@ async def test_names_follow_the_conventions(node: Node) -> None:
         assert not re.search(r"_(kib|mib|ms|count|sum|bucket)$", name), name
 
 
-async def test_the_page_of_documentation_names_every_figure_and_no_other(node: Node) -> None:
-    text = (DOCS / "web.md").read_text(encoding="utf-8")
-    part = text[text.index("## Figures") :]
-    told = set(re.findall(r"`(setsync_\w+)", part))
-    told |= {f"setsync_sketch_cache{end}" for end in re.findall(r"`(_\w+)`", part)}
+async def test_what_is_told_is_what_is_defined_for_the_documentation(node: Node) -> None:
+    defined = {figure.name: figure for figure in FIGURES}
+    assert len(defined) == len(FIGURES)
     async with page_of(node) as page:
-        assert told == set(await _names(page))
+        page.site.served(Served(peer="b", state="done", entries_sent=2, new_entries=1))
+        text = (await page.get("/metrics")).text
+    told = dict(re.findall(r"^# HELP (\w+) (.+)$", text, re.MULTILINE))
+    assert told == {name: figure.help for name, figure in defined.items()}
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    shown = {name: _as_shown(figure.kind) for name, figure in defined.items()}
+    assert kinds == shown
+    for sample in _samples(text):
+        figure = defined[_figure_of(sample.name)]
+        labels = {name: value for name, value in sample.labels.items() if name != "le"}
+        assert set(labels) == set(figure.labels)
+        for name, value in labels.items():
+            assert value in figure.labels[name] or not figure.labels[name]
 
 
-async def test_the_dashboard_asks_for_figures_that_there_are(node: Node) -> None:
+def _as_shown(kind: Kind) -> str:
+    """The text format has no word for an info."""
+    return Kind.GAUGE if kind is Kind.INFO else kind
+
+
+def _samples(text: str) -> list[Sample]:
+    return [one for family in text_string_to_metric_families(text) for one in family.samples]
+
+
+def _figure_of(sample: str) -> str:
+    """A histogram's samples have names of their own."""
+    return re.sub(r"_(bucket|sum|count)$", "", sample)
+
+
+def test_the_dashboard_asks_for_figures_and_labels_that_there_are() -> None:
     panels = json.loads((DOCS / "grafana-dashboard.json").read_text(encoding="utf-8"))["panels"]
-    asked = {
-        re.sub(r"_(bucket|sum|count)$", "", name)
-        for panel in panels
-        for target in panel["targets"]
-        for name in re.findall(r"setsync_\w+", target["expr"])
-    }
-    async with page_of(node) as page:
-        assert asked <= set(await _names(page)) | GUESTS
     assert len({panel["id"] for panel in panels}) == len(panels)
+    figures = {figure.name: figure for figure in (*FIGURES, *of_guests())}
+    for panel in panels:
+        for target in panel["targets"]:
+            names = re.findall(r"setsync_\w+", target["expr"])
+            asked = [figures[_figure_of(name)] for name in names]
+            assert asked
+            there = {"instance", "le"}.union(*(figure.labels for figure in asked))
+            assert _labels_in(target["expr"]) <= there
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= there
+
+
+def _labels_in(expression: str) -> set[str]:
+    grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+    matched = re.findall(r"{([^}]*)}", expression)
+    return {name.strip() for part in grouped for name in part.split(",")} | {
+        name for part in matched for name in re.findall(r"(\w+)(?:=|!=)", part)
+    }
 
 
 async def test_guests_add_figures_of_their_own(node: Node) -> None:
     class Guest:
         name = "forks"
+        figures = (FORKS, THINGS)
 
         def pages(self) -> tuple[()]:
             return ()
@@ -118,8 +155,8 @@ async def test_guests_add_figures_of_their_own(node: Node) -> None:
 
         async def measures(self, web: object) -> list[Measure]:
             states = {"open": 2.0, "decided": 1.0}
-            forks = [Measure("setsync_forks", "Forks.", n, {"state": s}) for s, n in states.items()]
-            return [*forks, Measure("setsync_things_total", "Things.", 5, only_grows=True)]
+            forks = [Measure(FORKS, n, {"state": state}) for state, n in states.items()]
+            return [*forks, Measure(THINGS, 5)]
 
         async def run(self, web: object) -> None:
             """Nothing."""

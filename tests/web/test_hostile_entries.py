@@ -246,6 +246,7 @@ async def test_what_somebody_asks_for_is_text_in_the_answer(node: Node, payload:
 async def test_what_a_guest_says_is_text_too(node: Node) -> None:
     class Guest:
         name = "guest"
+        figures = ()
 
         def pages(self) -> tuple[NavPage, ...]:
             return (NavPage(SHOWN[0], "/guest"),)

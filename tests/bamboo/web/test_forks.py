@@ -20,6 +20,7 @@ from bamboo_compat.decisions.book import DecisionsFile, Policy
 from bamboo_compat.decisions.foresight import foresee
 from bamboo_compat.statements.kinds import Decide
 from bamboo_compat.web.forks_reading import State
+from docs.reference.metrics import of_guests
 from setsync.store.contract import Origin
 from tests.bamboo.contradictions import ended, of_schema
 from tests.bamboo.decisions.test_resolving import nested, parted
@@ -475,6 +476,7 @@ async def test_the_documents_name_every_figure_and_every_state(node: Node) -> No
         shown = (await page.get("/metrics")).text
     ours = set(re.findall(r"^# TYPE (setsync_(?:forks|home)\w*) gauge$", shown, re.MULTILINE))
     assert ours == set(re.findall(r"`(setsync_\w+)", text))
+    assert ours == {figure.name for figure in of_guests()}
     for state in State:
         assert f'setsync_forks{{state="{state}"}}' in shown
         assert f"`{state}`" in text

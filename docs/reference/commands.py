@@ -1,25 +1,21 @@
-"""Writes commands.md from the commands' own definitions: `python docs/reference.py`.
-
-A test compares the page with what this would write.
-"""
+"""commands.md: every command as its own help tells it, and every exit code."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
+from docs.reference.markdown import plain
 from setsync.cli.main import cli
 from setsync.errors import SetsyncError
 
-PAGE = Path(__file__).parent / "commands.md"
 PACKAGES = ("setsync", "bamboo_compat")
 _HEAD = """# Commands and exit codes
 
-Written from the program by `python docs/reference.py`; `setsync COMMAND -h` says the same.
+Written from the program by `python -m docs.reference`; `setsync COMMAND -h` says the same.
 """
 _EXIT_CODES = """## Exit codes
 
@@ -73,9 +69,9 @@ def _paragraphs(text: str) -> Iterator[str]:
         if lines and lines[0].strip() == "\b":
             title, *rest = lines[1:]
             shown = "\n".join(line.strip() for line in rest)
-            yield f"{_plain(title.strip())}\n\n```\n{shown}\n```" if rest else _plain(title)
+            yield f"{plain(title.strip())}\n\n```\n{shown}\n```" if rest else plain(title)
         elif lines:
-            yield _plain(" ".join(line.strip() for line in lines))
+            yield plain(" ".join(line.strip() for line in lines))
 
 
 def _members(group: click.Group, context: click.Context) -> list[tuple[str, str]]:
@@ -85,7 +81,7 @@ def _members(group: click.Group, context: click.Context) -> list[tuple[str, str]
         assert command is not None
         path = f"{context.command_path} {name}"
         anchor = path.replace(" ", "-")
-        rows.append((f"[`{path}`](#{anchor})", _plain(command.get_short_help_str(200))))
+        rows.append((f"[`{path}`](#{anchor})", plain(command.get_short_help_str(200))))
     return rows
 
 
@@ -95,7 +91,7 @@ def _options(command: click.Command, context: click.Context) -> list[tuple[str, 
     options = (one for one in command.get_params(context) if one is not asks)
     records = (option.get_help_record(context) for option in options)
     return [
-        (f"`{names.replace('|', chr(92) + '|')}`", _plain(told))
+        (f"`{names.replace('|', chr(92) + '|')}`", plain(told))
         for names, told in (record for record in records if record is not None)
         if not names.startswith("-h") and (told or names.startswith("-"))
     ]
@@ -112,7 +108,7 @@ def _exit_codes() -> Iterator[str]:
     found = {(kind.exit_code, kind.code): kind for kind in _errors()}
     for (exit_code, code), kind in sorted(found.items(), key=lambda one: one[0]):
         advice = " ".join((kind.__doc__ or "").split())
-        yield f"| {exit_code} | `{code}` | {_plain(advice)} |\n"
+        yield f"| {exit_code} | `{code}` | {plain(advice)} |\n"
 
 
 def _errors() -> list[type[SetsyncError]]:
@@ -129,14 +125,3 @@ def _errors() -> list[type[SetsyncError]]:
         if "code" in vars(kind) and kind.__module__.split(".")[0] in PACKAGES:
             kinds.append(kind)
     return kinds
-
-
-def _plain(text: str) -> str:
-    """Text in which Markdown sees no marks of its own."""
-    for sign in "\\`*_[]<>|":
-        text = text.replace(sign, f"\\{sign}")
-    return text
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
