@@ -238,7 +238,7 @@ class Comparing:
         answers: Sequence[Answer] | None = None
         asked = 0
         with trio.move_on_after(limits.COMPARING_SECONDS):
-            while questions := await self._talk.local.offload(step, answers):
+            while questions := await self._talk.local.look_up(step, answers):
                 asked += 1
                 if asked > limits.MAX_ROUNDS:
                     raise PeerError(f"Comparing did not end within {limits.MAX_ROUNDS} rounds.")
@@ -277,7 +277,7 @@ class Comparing:
         """Fill the report's lists: our ids from our store, theirs by asking."""
         report = self._talk.report
         for take in now.takes():
-            ids: list[bytes] = await self._talk.local.offload(self._ids_of, take)
+            ids: list[bytes] = await self._talk.local.look_up(self._ids_of, take)
             report.ids_there += [(take.collection, id_) for id_ in ids]
         for name, ids_here, _ in await self._ask_ids(now):
             report.ids_here += [(name, id_) for id_ in ids_here]

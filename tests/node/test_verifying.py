@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.node import verifying, writer
 from setsync.node.local import in_thread as offload
 from setsync.node.verifying import Job, Verifiers, Verify, in_thread, parts, usual_count
-from setsync.node.writer import Writer
-from setsync.store.contract import Origin
+from setsync.node.writer import Ticket, Writer
+from setsync.store import pace
+from setsync.store.contract import Added, Origin, Origins, Quotas
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 
@@ -316,3 +318,52 @@ def test_an_invalid_entry_refuses_its_ticket_and_no_other_also_ahead(
     trio.run(main)
     with store.snapshot() as snapshot:
         assert snapshot.entry_count == 30
+
+
+@linux
+def test_a_disk_that_stands_still_stops_the_peers_and_fills_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = bare(entries(20))
+    size = sum(entry.size for entry in some)
+    monkeypatch.setattr(writer, "VERIFIERS_FROM", 20)
+    monkeypatch.setattr(writer, "VERIFY_JOB_ENTRIES", 10)
+    monkeypatch.setattr(writer, "WRITER_PEER_BYTES", 2 * size)
+    monkeypatch.setattr(writer, "WRITER_INBOX_BYTES", 8 * size)
+    monkeypatch.setattr(pace, "FIRST_COMMIT", 40)
+    stands, goes = threading.Event(), threading.Event()
+
+    class Disk(MemoryStore):
+        def add_many(
+            self, entries: Sequence[Entry], origins: Origins = (), quotas: Quotas | None = None
+        ) -> Added:
+            stands.set()
+            assert goes.wait(60)
+            return super().add_many(entries, origins, quotas)
+
+    accepted: list[Ticket] = []
+
+    async def bring(writing: Writer, peer: int) -> None:
+        while len(accepted) < 1_000:
+            accepted.append(await writing.submit(some, Origin(1, bytes([peer]) * 32)))
+
+    async def main() -> None:
+        writing = Writer(Disk(), offload, verifiers=Verifiers(COUNT))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writing.run)
+                for peer in range(4):
+                    nursery.start_soon(bring, writing, peer)
+                await trio.to_thread.run_sync(stands.wait)
+                # What is under way ends; then nothing moves any more.
+                for ticket in list(accepted):
+                    for job in ticket.jobs or ():
+                        await job.wait()
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                held = len(accepted)
+                goes.set()
+                nursery.cancel_scope.cancel()
+        # The inbox, each peer's own, one commit under way, and what is verified ahead.
+        assert held <= 8 + 4 * 3 + 2 + (40 + 2 * 2 * 10) // 20 + 2
+
+    trio.run(main)
