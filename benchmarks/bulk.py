@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -216,6 +216,16 @@ def command(*words: object) -> Iterator[Command]:
         running.stop()
 
 
+def address_in(ready: Path, is_running: Callable[[], bool]) -> str:
+    """The address that a node writes into a file when it listens. Raises BulkError."""
+    deadline = time.monotonic() + PATIENCE
+    while not ready.exists():
+        if not is_running() or time.monotonic() > deadline:
+            raise BulkError("the node does not listen")
+        time.sleep(SAMPLE_SECONDS)
+    return ready.read_text(encoding="ascii").strip()
+
+
 def new_node(folder: Path) -> Path:
     """An empty data directory."""
     with command("init", "--data", folder) as running:
@@ -252,12 +262,7 @@ def run_sync(full: Path, data: Path, entries: int, bare: Bare) -> Run:
         *("serve", "--data", full, "--listen", "127.0.0.1:0"),
         *("--access", "open", "--ready-file", ready),
     ) as server:
-        patience = time.perf_counter() + PATIENCE
-        while not ready.exists():
-            if not server.is_running() or time.perf_counter() > patience:
-                raise BulkError("the node does not listen")
-            time.sleep(SAMPLE_SECONDS)
-        address = ready.read_text(encoding="ascii").strip()
+        address = address_in(ready, server.is_running)
         start = time.perf_counter()
         with command(
             "sync", address, "--data", data, "--trust-first", "--progress", "none", "--json"

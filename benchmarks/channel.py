@@ -13,17 +13,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bulk import address_in
 from setsync.bench.scratch import fill, made_up
 from setsync.store.lmdb_store import Store
 
-PATIENCE = 30.0
 TARGET = 0.8
 
 
@@ -76,12 +75,7 @@ def _serving(data: Path, *words: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            deadline = time.monotonic() + PATIENCE
-            while not ready.exists():
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise RuntimeError("the node does not listen")
-                time.sleep(0.02)
-            yield ready.read_text(encoding="ascii").strip()
+            yield address_in(ready, lambda: process.poll() is None)
         finally:
             process.terminate()
 

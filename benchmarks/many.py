@@ -37,6 +37,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bulk import address_in
 from benchmarks.folders import copy_settled
 from benchmarks.many_node import key_of
 from benchmarks.usage import anonymous
@@ -217,12 +218,7 @@ def serving(data: Path) -> Iterator[Node]:
         ) as process,
     ):
         try:
-            deadline = time.monotonic() + PATIENCE
-            while not ready.exists():
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise RuntimeError("the node does not listen")
-                time.sleep(0.02)
-            address = ready.read_text(encoding="ascii").strip()
+            address = address_in(ready, lambda: process.poll() is None)
             yield Node(address, process.pid, data / "store")
         finally:
             process.terminate()

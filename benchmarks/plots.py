@@ -48,7 +48,7 @@ class Style:
     line: Any
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
     """matplotlib.pyplot without a display."""
     try:
         matplotlib = importlib.import_module("matplotlib")
@@ -194,7 +194,7 @@ def _draw(
 ) -> list[Path]:
     if not any(series.values()):
         raise PlotError(f"no record has what is needed for '{axes.title}'")
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, area = pyplot.subplots(figsize=INCHES, layout="constrained")
     try:
         # The upper line first: the legend reads in the order of the lines' right ends.
@@ -206,7 +206,7 @@ def _draw(
         figure.legend(
             loc="outside lower center", ncols=2, frameon=False, fontsize=10, handlelength=4
         )
-        return [_save(figure, stem, form) for form in FORMATS]
+        return [save(figure, stem, form) for form in FORMATS]
     finally:
         pyplot.close(figure)
 
@@ -245,7 +245,7 @@ def _dress(area: Any, axes: Axes, xs: Sequence[float]) -> None:
         area.spines[side].set_visible(False)
 
 
-def _save(figure: Any, stem: Path, form: str) -> Path:
+def save(figure: Any, stem: Path, form: str) -> Path:
     path = stem.with_name(f"{stem.name}.{form}")
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if form == "svg" else {"Software": None}

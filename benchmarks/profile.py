@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bulk import PATIENCE, BulkError, new_node, write_file
+from benchmarks.bulk import PATIENCE, address_in, new_node, write_file
 from benchmarks.usage import SAMPLE_SECONDS
 
 RATE = 200
@@ -132,12 +132,7 @@ def measure(file: Path, folder: Path, form: str) -> dict[str, str]:
     ready = full / "address"
     serve = ("serve", "--data", full, "--listen", "127.0.0.1:0", "--access", "open")
     with sampled(folder, form, *serve, "--ready-file", ready) as server:
-        deadline = time.monotonic() + PATIENCE
-        while not ready.exists():
-            if not server.is_running() or time.monotonic() > deadline:
-                raise BulkError("the node does not listen")
-            time.sleep(SAMPLE_SECONDS)
-        sync = ("sync", ready.read_text(encoding="ascii").strip(), "--data", empty)
+        sync = ("sync", address_in(ready, server.is_running), "--data", empty)
         with sampled(folder, form, *sync, "--trust-first", "--progress", "none") as client:
             found["first sync, receiving"] = _finished(client)
     found["first sync, sending"] = server.found()

@@ -349,10 +349,13 @@ MOST_IN_COMMIT = 16_384
 DROPS_COMMIT = 1_000
 # Entries that are looked at in one snapshot while choosing them.
 ENTRIES_PER_READ = 1_024
-# What an import puts in order before it commits, a sixteenth of a million: about 50 MB with all
-# that belongs to an entry in memory. Of larger entries fewer.
+# What an import puts in order before it commits: about 40 MB with all that belongs to an entry in
+# memory. Twice as much for a set so large that each would still go to a page of its own. Of large
+# entries fewer.
 IMPORT_WINDOW_ENTRIES = 65_536
-IMPORT_WINDOW_BYTES = 32 * MIB
+LARGE_IMPORT_WINDOW_ENTRIES = 131_072
+LARGE_SET_ENTRIES = 4_194_304
+IMPORT_WINDOW_BYTES = 48 * MIB
 # Its commits: LMDB holds their pages in memory until they are on the disk.
 IMPORT_COMMIT_BYTES = 2 * MIB
 # Bytes the writer lets wait before whoever brings more has to wait too.

@@ -19,6 +19,11 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 _SELDOM = 50_000
 
 
+def look_for_circles_seldom() -> None:
+    """For a process that makes many objects and hardly any circles of them."""
+    gc.set_threshold(_SELDOM)
+
+
 def run_stoppable(main: Callable[[], Awaitable[T]]) -> T | None:
     """Run `main`; on Ctrl-C or SIGTERM cancel it, let it say goodbye, and return None.
 
@@ -34,7 +39,7 @@ def run_stoppable(main: Callable[[], Awaitable[T]]) -> T | None:
                 nursery.cancel_scope.cancel()
         return result
 
-    gc.set_threshold(_SELDOM)
+    look_for_circles_seldom()
     try:
         return trio.run(guarded)
     except BaseExceptionGroup as group:

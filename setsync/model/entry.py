@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from blake3 import blake3
 
@@ -24,8 +23,7 @@ def entry_id(header: bytes) -> bytes:
     return blake3(header).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedEntry:
+class UnverifiedEntry(NamedTuple):
     """What somebody says is an entry of `collection`. `payload` is None when withheld."""
 
     collection: str

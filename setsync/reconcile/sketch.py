@@ -221,11 +221,7 @@ class Symbols:
 
     def __add__(self, other: Symbols) -> Symbols:
         """The symbols of two sets together that have no id in common."""
-        if (self.key, self.start, self.stop) != (other.key, other.start, other.stop):
-            raise ValueError(
-                f"cells {self.start}..{self.stop} and {other.start}..{other.stop}: "
-                "not the same interval and key"
-            )
+        self._check_same_cells(other)
         return Symbols(
             self.key,
             self.start,
@@ -236,11 +232,7 @@ class Symbols:
 
     def __sub__(self, other: Symbols) -> Symbols:
         """The symbols of the difference: +1 for ids only here, -1 for ids only in the other."""
-        if (self.key, self.start, self.stop) != (other.key, other.start, other.stop):
-            raise ValueError(
-                f"cells {self.start}..{self.stop} less {other.start}..{other.stop}: "
-                "not the same interval and key"
-            )
+        self._check_same_cells(other)
         return Symbols(
             self.key,
             self.start,
@@ -248,6 +240,13 @@ class Symbols:
             self.checks ^ other.checks,
             self.counts - other.counts,
         )
+
+    def _check_same_cells(self, other: Symbols) -> None:
+        if (self.key, self.start, self.stop) != (other.key, other.start, other.stop):
+            raise ValueError(
+                f"cells {self.start}..{self.stop} with {other.start}..{other.stop}: "
+                "not the same interval and key"
+            )
 
     def is_zero(self) -> bool:
         """Whether every sum, checksum and count is zero."""

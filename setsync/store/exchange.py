@@ -38,7 +38,7 @@ _LARGEST_ITEM = MAX_PAYLOAD + MAX_HEADER + MAX_COLLECTION_NAME + 64
 # The last item: its head, the count (at most 9 bytes), the digest with its own head.
 _DIGEST_ITEM = 34
 _LARGEST_END = 1 + 9 + _DIGEST_ITEM
-_ENTRY_TYPES = {(str, bytes, bytes), (str, bytes, type(None))}
+_PAYLOAD_TYPES = (bytes, type(None))
 
 OnCount = Callable[[int], None]
 
@@ -151,9 +151,11 @@ def _check_first(item: list[Any]) -> None:
 
 
 def _as_entry(item: list[Any], count: int) -> UnverifiedEntry:
-    if tuple(map(type, item)) not in _ENTRY_TYPES:
-        raise ExportFileError(f"The export is damaged after {count} entries: no entry follows.")
-    return UnverifiedEntry(*item)
+    if len(item) == 3:
+        collection, header, payload = item
+        if type(collection) is str and type(header) is bytes and type(payload) in _PAYLOAD_TYPES:
+            return UnverifiedEntry(collection, header, payload)
+    raise ExportFileError(f"The export is damaged after {count} entries: no entry follows.")
 
 
 def entries_promised(file: BinaryIO) -> int | None:

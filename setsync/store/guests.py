@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from setsync.errors import DamagedStoreError
 from setsync.model.entry import Entry
-from setsync.model.formats import index_of
+from setsync.model.formats import formats
 from setsync.model.indexes import Arrived, Index
 from setsync.store import layout
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def indexes_for(entries: Iterable[Entry]) -> dict[str, Index]:
     """The indexes that have a part in a batch, by format."""
-    names = {entry.format for entry in entries}
-    found = ((name, index_of(name)) for name in sorted(names))
+    tags = {entry.header[0] for entry in entries}
+    found = sorted({(known := formats()[tag]).name: known.index() for tag in tags}.items())
     return {name: index for name, index in found if index is not None}
 
 

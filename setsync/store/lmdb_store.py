@@ -501,15 +501,16 @@ class _Batch:
         sizes: list[int] = []
         rows: list[tuple[bytes, bytes]] = []
         waiting = 0
-        more = self._usage.more
+        more, pack, first = self._usage.more, layout.pack_log, self._last + 1
         for position in order:
             entry = self._entries[position]
-            key = self._arrival(position)
-            record = layout.pack_log(self._new[position], entry.id, entry.header, entry.payload)
+            key = (first + position).to_bytes(8, "big")
+            record = pack(self._new[position], entry.id, entry.header, entry.payload)
             rows.append((key, record))
             size = len(record) - layout.LOG_HEAD_BYTES
             sizes.append(size)
-            more[entry.author] = more.get(entry.author, 0) + layout.ONE_ENTRY + size
+            author = entry.author
+            more[author] = more.get(author, 0) + layout.ONE_ENTRY + size
             if entry.payload is None:
                 self._put(self._withheld, key, layout.pack_size(entry.claims.payload_size))
             waiting += size

@@ -156,6 +156,14 @@ def test_chunks_join_up() -> None:
     assert same(halves, encode(ids, 0, 64, UNIVERSAL))
 
 
+def test_the_symbols_of_two_sets_together_are_those_of_their_union() -> None:
+    ids = random_ids(1_000)
+    one, two = encode(ids[:300], 0, 64, UNIVERSAL), encode(ids[300:], 0, 64, UNIVERSAL)
+    before = one.slice(0, 64)
+    assert same(one + two, encode(ids, 0, 64, UNIVERSAL))
+    assert same(one, before)
+
+
 def test_mismatched_intervals_and_keys_are_refused() -> None:
     symbols = Symbols.empty(2, 6, UNIVERSAL)
     for other in (
@@ -165,6 +173,8 @@ def test_mismatched_intervals_and_keys_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="not the same interval"):
             symbols - other
+        with pytest.raises(ValueError, match="not the same interval"):
+            symbols + other
     for other in (Symbols.empty(7, 8, UNIVERSAL), Symbols.empty(6, 8, SESSION)):
         with pytest.raises(ValueError, match="do not follow"):
             symbols.concat(other)

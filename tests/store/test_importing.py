@@ -142,6 +142,19 @@ def test_an_interruption_keeps_what_was_committed() -> None:
     assert import_entries(store, bare(entries(20)), 1000) == Imported(20, 12, 8)
 
 
+@pytest.mark.usefixtures("small")
+def test_a_window_is_larger_for_a_large_set_also_while_it_becomes_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importing, "LARGE_SET_ENTRIES", 20)
+    monkeypatch.setattr(importing, "LARGE_IMPORT_WINDOW_ENTRIES", 24)
+    store = _Watched()
+    some = entries(60)
+    import_entries(store, bare(some), 1000)
+    for low, high in ((0, 12), (12, 24), (24, 48), (48, 60)):
+        assert store.arrived[low:high] == sorted(entry.id for entry in some[low:high])
+
+
 def test_large_entries_make_small_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "IMPORT_COMMIT_BYTES", 2 * entries(1)[0].size)
     monkeypatch.setattr(importing, "IMPORT_WINDOW_BYTES", 5 * entries(1)[0].size)
