@@ -1,28 +1,20 @@
-"""Entries verified in another process: what goes there, what comes back, and that process.
+"""Entries verified in another process: what goes there, and what comes back.
 
-    python -m setsync.model.checking
-
-reads jobs from its standard input until that ends, and answers each in its order. Both are
-framed by a length of 4 bytes, big-endian. A job is msgpack, `[[collection, header, payload or
-nil], ...]`; an answer is `[ids, authors, [[position, reason, sentence], ...]]`, with 32 bytes
-each for every good entry, joined, in the order of the job. Both ends are of one version: nothing
-of it is stored or leaves the machine.
+Both are framed by a length of 4 bytes, big-endian. A job is msgpack, `[[collection, header,
+payload or nil], ...]`; an answer is `[ids, authors, [[position, reason, sentence], ...]]`, with 32
+bytes each for every good entry, joined, in the order of the job. Both ends are of one version:
+nothing of it is stored or leaves the machine. The process is `setsync.node.verifier`.
 """
 
 from __future__ import annotations
 
-import gc
-import signal
 import struct
-import sys
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 import msgpack
 
 from setsync.errors import InvalidEntryError
 from setsync.model.entry import ID_BYTES, Entry, UnverifiedEntry, check, checked, entry_id, verify
-from setsync.model.formats import formats
 from setsync.model.keys import PUBLIC_KEY_BYTES
 
 LENGTH = struct.Struct(">I")
@@ -83,26 +75,5 @@ def outcomes(entries: Sequence[UnverifiedEntry], answered: bytes) -> Iterator[Ou
             yield checked(entry, id_, known.setdefault(author, author))
 
 
-def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
-    """Answer jobs until the input ends."""
-    while len(head := inbox.read(LENGTH.size)) == LENGTH.size:
-        outbox.write(answer(inbox.read(*LENGTH.unpack(head))))
-        outbox.flush()
-
-
 def _framed(content: bytes) -> bytes:
     return LENGTH.pack(len(content)) + content
-
-
-def main() -> None:
-    """Ctrl-C reaches every process of a terminal; the one that asks ends this one's input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    formats()
-    # What is made here holds no circles, and looking for them would take a tenth of the time.
-    gc.freeze()
-    gc.disable()
-    serve(sys.stdin.buffer, sys.stdout.buffer)
-
-
-if __name__ == "__main__":
-    main()

@@ -34,7 +34,7 @@ from setsync.limits import (
 from setsync.model.checking import LENGTH, Outcome, outcomes, pack_job, verify_here
 from setsync.model.entry import UnverifiedEntry
 
-_COMMAND = ("-P", "-m", "setsync.model.checking")
+_COMMAND = ("-P", "-m", "setsync.node.verifier")
 _READ = 256 * KIB
 # Jobs for each process that a thread has behind it, so that there are some when it comes back
 # from a commit.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import struct
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import msgpack
@@ -14,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setsync.errors import InvalidEntryError
-from setsync.model.checking import LENGTH, answer, outcomes, pack_job, serve, verify_here
+from setsync.model.checking import LENGTH, answer, outcomes, pack_job, verify_here
 from setsync.model.entry import Entry, UnverifiedEntry, checked, verify
 from tests.helpers import entries
 
@@ -69,28 +66,6 @@ def test_what_was_checked_is_the_entry_that_verify_makes() -> None:
     assert told(made) == told(elsewhere)
     with pytest.raises(AttributeError):
         elsewhere.author = bytes(32)
-
-
-def test_the_process_answers_job_by_job_until_its_input_ends() -> None:
-    jobs = [bare(entries(3)), [], [spoiled(bare(entries(1))[0], 1)]]
-    sent = b"".join(map(pack_job, jobs))
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "setsync.model.checking"],
-        input=sent,
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout == b"".join(answer(pack_job(job)[4:]) for job in jobs)
-    assert done.stderr == b""
-
-
-@pytest.mark.parametrize("cut", [1, 3])
-def test_an_input_that_ends_in_a_length_ends_the_process_in_order(cut: int) -> None:
-    out = io.BytesIO()
-    job = pack_job(bare(entries(1)))
-    serve(io.BytesIO(job + job[:cut]), out)
-    assert out.getvalue() == answer(job[4:])
 
 
 def test_the_bytes_of_a_job_are_those_that_the_page_of_the_module_shows() -> None:
