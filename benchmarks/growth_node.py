@@ -126,11 +126,11 @@ def imported(store: Store, low: int, high: int) -> tuple[Clock, int]:
                 )
             yield from piece
 
-    def verify(jobs: Iterable[Sequence[UnverifiedEntry]]) -> Iterator[Entry]:
+    def verify(jobs: Iterable[Sequence[UnverifiedEntry]]) -> Iterator[list[Entry]]:
         for job in jobs:
             with clock.aside():
                 piece = list(map(entries.check, job))
-            yield from piece
+            yield piece
 
     def on_commit(_: int) -> None:
         nonlocal commits

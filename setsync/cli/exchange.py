@@ -28,7 +28,7 @@ from setsync.cli.common import settings as read_settings
 from setsync.cli.loop import run_stoppable
 from setsync.cli.progress import showing
 from setsync.errors import NoSuchEntryError
-from setsync.limits import MAX_COLLECTIONS
+from setsync.limits import MAX_COLLECTIONS, VERIFIERS_FROM
 from setsync.model.collection import Pattern
 from setsync.node.progress import OnProgress, Progress
 from setsync.node.room import check_own_room
@@ -203,7 +203,9 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
     settings = read_settings(data)
     with opened(data) as (_, store), showing(progress) as on_progress:
         check_own_room(store.path)
-        heard = _commits(on_progress, file)
+        promised = entries_promised(file)
+        heard = _commits(on_progress, promised)
+        is_much = promised is not None and promised > VERIFIERS_FROM
 
         def work(verify: Verify) -> Imported:
             return import_entries(
@@ -216,7 +218,8 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
                 clock=time.monotonic,
             )
 
-        found = run_stoppable(partial(in_thread, Verifiers(settings.verifiers), work))
+        verifiers = Verifiers(settings.verifiers)
+        found = run_stoppable(partial(in_thread, verifiers, work, is_much=is_much))
     if found is None:
         raise KeyboardInterrupt
     done = found
@@ -235,8 +238,7 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
             click.echo(f"{done.payloads} known entries got the payload they lacked.")
 
 
-def _commits(on_progress: OnProgress, file: BinaryIO) -> OnCount:
-    total = entries_promised(file)
+def _commits(on_progress: OnProgress, total: int | None) -> OnCount:
     on_progress(Progress("importing", 0, total, "entries"))
 
     def heard(entries: int) -> None:

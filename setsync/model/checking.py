@@ -9,7 +9,7 @@ nothing of it is stored or leaves the machine. The process is `setsync.node.veri
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgpack
 
@@ -54,25 +54,25 @@ def answer(job: bytes) -> bytes:
     return _framed(msgpack.packb((b"".join(ids), b"".join(authors), faults)))
 
 
-def outcomes(entries: Sequence[UnverifiedEntry], answered: bytes) -> Iterator[Outcome]:
+def outcomes(entries: Sequence[UnverifiedEntry], answered: bytes) -> list[Outcome]:
     """What an answer, without its length, says of the job's entries, in their order.
 
     Raises ValueError for what is no answer to this job.
     """
     ids, authors, rows = msgpack.unpackb(answered)
+    faults = {position: InvalidEntryError(reason, text) for position, reason, text in rows}
+    good = [entry for at, entry in enumerate(entries) if at not in faults] if faults else entries
+    if len(ids) != ID_BYTES * len(good):
+        raise ValueError("an answer to another job")
     # Entries that come together are often of few authors; they share the bytes.
     known: dict[bytes, bytes] = {}
-    faults = {position: InvalidEntryError(reason, text) for position, reason, text in rows}
-    if len(ids) != ID_BYTES * (len(entries) - len(faults)):
-        raise ValueError("an answer to another job")
-    at = 0
-    for position, entry in enumerate(entries):
-        if position in faults:
-            yield faults[position]
-        else:
-            id_, author = ids[at : at + ID_BYTES], authors[at : at + PUBLIC_KEY_BYTES]
-            at += ID_BYTES
-            yield checked(entry, id_, known.setdefault(author, author))
+    found: list[Outcome] = []
+    for entry, at in zip(good, range(0, len(ids), ID_BYTES), strict=True):
+        author = authors[at : at + PUBLIC_KEY_BYTES]
+        found.append(checked(entry, ids[at : at + ID_BYTES], known.setdefault(author, author)))
+    for position in sorted(faults):
+        found.insert(position, faults[position])
+    return found
 
 
 def _framed(content: bytes) -> bytes:

@@ -20,6 +20,7 @@ string; the id is BLAKE3-256 of the whole header.
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -60,16 +61,20 @@ class NativeFormat:
             raise _bad_header(f"it has {link_count} links; at most {MAX_LINKS} are allowed")
         if len(header) != expected:
             raise _bad_header(f"it should have {expected} bytes and has {len(header)}")
-        after_links = name_end + 9 + 32 * link_count
+        author, name, timestamp, links, size, payload_hash, signature = _layout(
+            header[33], link_count
+        ).unpack(header)
+        if size > MAX_PAYLOAD:
+            raise _bad_header(f"it claims a payload of {size} bytes; at most {MAX_PAYLOAD} exist")
         return Claims(
-            format=self.name,
-            author=header[1:33],
-            collection=_decode_name(header[34:name_end]),
-            timestamp=int.from_bytes(header[name_end : name_end + 8], "big"),
-            links=_decode_links(header[name_end + 9 : after_links]),
-            payload_size=_decode_size(header[after_links : after_links + 8]),
-            payload_hash=header[after_links + 8 : after_links + 40],
-            signature=header[-SIGNATURE_BYTES:],
+            self.name,
+            author,
+            _decode_name(name),
+            timestamp,
+            _decode_links(links),
+            size,
+            payload_hash,
+            signature,
         )
 
     def check_collection(self, claims: Claims, payload: bytes | None, collection: str) -> None:
@@ -134,6 +139,12 @@ def sign_header(
     return body + key.sign(body)
 
 
+@functools.cache
+def _layout(name: int, links: int) -> struct.Struct:
+    """Author, name, timestamp, links, payload's size and hash, signature: the table above."""
+    return struct.Struct(f">x32sx{name}sQx{32 * links}sQ32s{SIGNATURE_BYTES}s")
+
+
 @functools.lru_cache(_NAMES)
 def _decode_name(encoded: bytes) -> str:
     """Remembered, since most entries that come together are of few collections."""
@@ -154,13 +165,6 @@ def _decode_links(block: bytes) -> tuple[bytes, ...]:
     if any(one >= two for one, two in pairwise(links)):
         raise _bad_header("its links are not in strictly ascending order")
     return links
-
-
-def _decode_size(encoded: bytes) -> int:
-    size = int.from_bytes(encoded, "big")
-    if size > MAX_PAYLOAD:
-        raise _bad_header(f"it claims a payload of {size} bytes; at most {MAX_PAYLOAD} exist")
-    return size
 
 
 def _bad_header(what: str) -> InvalidEntryError:

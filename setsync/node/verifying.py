@@ -26,6 +26,7 @@ from setsync.limits import (
     MAX_VERIFIERS,
     VERIFIER_END_SECONDS,
     VERIFIER_IDLE_SECONDS,
+    VERIFIERS_FROM,
     VERIFY_JOB_BYTES,
     VERIFY_JOB_ENTRIES,
     VERIFY_JOBS_AHEAD,
@@ -65,8 +66,9 @@ class Job:
         self._answered = answered
         self._done.set()
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """The verdict on each entry, in order; verified here if nobody else did."""
+    def outcomes(self) -> Iterable[Outcome]:
+        """The verdict on each entry, in order; if nobody else did, they are verified here while
+        this is gone through."""
         if self._answered is None:
             return map(verify_here, self.entries)
         return outcomes(self.entries, self._answered)
@@ -96,9 +98,10 @@ class Verifiers:
         """Whether processes are there, which costs nobody a start any more."""
         return self._processes > 0
 
-    async def run(self) -> None:
-        """Until cancelled; the processes end with it."""
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; the processes end with it. Started when it takes jobs."""
         async with trio.open_nursery() as self._nursery:
+            task_status.started()
             await trio.sleep_forever()
 
     def submit(self, entries: Sequence[UnverifiedEntry]) -> list[Job]:
@@ -109,11 +112,16 @@ class Verifiers:
                 job.settle(None)
             else:
                 self._jobs.send_nowait(job)
-        if self._nursery is not None and jobs:
+        if jobs:
+            self.start()
+        return jobs
+
+    def start(self) -> None:
+        """Start the processes now: there will be much to do."""
+        if self._nursery is not None:
             while self._processes < self.count:
                 self._processes += 1
                 self._nursery.start_soon(self._work)
-        return jobs
 
     async def _work(self) -> None:
         """One process, from its start until it has nothing to do."""
@@ -241,27 +249,35 @@ def _widen(*pipes: object) -> None:
 
 def parts(entries: Sequence[UnverifiedEntry]) -> Iterator[Sequence[UnverifiedEntry]]:
     """Entries in jobs of a bounded size, or of one entry."""
-    first = size = 0
-    for at, entry in enumerate(entries):
-        if at > first and (
-            at - first == VERIFY_JOB_ENTRIES or size + entry.size > VERIFY_JOB_BYTES
-        ):
+    sizes = [len(header) + len(payload or b"") for _, header, payload in entries]
+    if 0 < len(sizes) <= VERIFY_JOB_ENTRIES and sum(sizes) <= VERIFY_JOB_BYTES:
+        yield entries
+        return
+    first = total = 0
+    for at, size in enumerate(sizes):
+        if at > first and (at - first == VERIFY_JOB_ENTRIES or total + size > VERIFY_JOB_BYTES):
             yield entries[first:at]
-            first, size = at, 0
-        size += entry.size
+            first, total = at, 0
+        total += size
     if first < len(entries):
         yield entries[first:]
 
 
-Verify = Callable[[Iterable[Sequence[UnverifiedEntry]]], Iterator[Outcome]]
-"""The verdict on each entry of many batches, in order."""
+Verify = Callable[[Iterable[Sequence[UnverifiedEntry]]], Iterator[Iterable[Outcome]]]
+"""Some verdicts at a time on the entries of many batches, in their order."""
 
 
-async def in_thread(verifiers: Verifiers, work: Callable[[Verify], T]) -> T:
+async def in_thread(
+    verifiers: Verifiers, work: Callable[[Verify], T], *, is_much: bool = False
+) -> T:
     """Run `work` in a thread, with a way to have entries verified by the processes while it goes
-    on with those that were verified before. When this is cancelled it ends at its next batch."""
+    on with those that were verified before. When this is cancelled it ends at its next batch.
+    `is_much`: it is known that this is worth processes, which then start beside what else is
+    prepared."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(verifiers.run)
+        await nursery.start(verifiers.run)
+        if is_much:
+            verifiers.start()
         found = await trio.to_thread.run_sync(work, partial(_verify_ahead, verifiers))
         nursery.cancel_scope.cancel()
     return found
@@ -269,19 +285,25 @@ async def in_thread(verifiers: Verifiers, work: Callable[[Verify], T]) -> T:
 
 def _verify_ahead(
     verifiers: Verifiers, batches: Iterable[Sequence[UnverifiedEntry]]
-) -> Iterator[Outcome]:
-    """Jobs enough that no process stands still while the thread commits."""
+) -> Iterator[Iterable[Outcome]]:
+    """Jobs enough that no process stands still while the thread commits. What is not worth a
+    process is verified here."""
     most = verifiers.count * (VERIFY_JOBS_AHEAD + _JOBS_DONE)
     under_way: deque[Job] = deque()
+    seen = 0
     for batch in batches:
+        seen += len(batch)
+        if seen <= VERIFIERS_FROM and not verifiers.are_running:
+            yield map(verify_here, batch)
+            continue
         under_way += trio.from_thread.run_sync(verifiers.submit, batch)
         while len(under_way) > most:
-            yield from _outcomes(under_way.popleft())
+            yield _outcomes(under_way.popleft())
     while under_way:
-        yield from _outcomes(under_way.popleft())
+        yield _outcomes(under_way.popleft())
 
 
-def _outcomes(job: Job) -> Iterator[Outcome]:
+def _outcomes(job: Job) -> Iterable[Outcome]:
     if not job.is_done:
         trio.from_thread.run(job.wait)
     return job.outcomes()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
@@ -154,7 +155,8 @@ def _as_entry(item: list[Any], count: int) -> UnverifiedEntry:
     if len(item) == 3:
         collection, header, payload = item
         if type(collection) is str and type(header) is bytes and type(payload) in _PAYLOAD_TYPES:
-            return UnverifiedEntry(collection, header, payload)
+            # Most are of few collections, whose names need not be there thousands of times.
+            return UnverifiedEntry(sys.intern(collection), header, payload)
     raise ExportFileError(f"The export is damaged after {count} entries: no entry follows.")
 
 

@@ -10,9 +10,10 @@ entries after those that they link to.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate
 from operator import attrgetter
 
 from setsync.errors import ExportFileError, InvalidEntryError, PayloadTooLargeError
@@ -49,13 +50,13 @@ class Imported:
     payloads: int = 0
 
 
-Verify = Callable[[Iterable[Sequence[UnverifiedEntry]]], Iterator[Outcome]]
-"""The verdict on each entry of many batches, in order."""
+Verify = Callable[[Iterable[Sequence[UnverifiedEntry]]], Iterator[Iterable[Outcome]]]
+"""Some verdicts at a time on the entries of many batches, in their order."""
 
 
-def verify_in_turn(batches: Iterable[Sequence[UnverifiedEntry]]) -> Iterator[Outcome]:
+def verify_in_turn(batches: Iterable[Sequence[UnverifiedEntry]]) -> Iterator[Iterable[Outcome]]:
     """In this process, each entry when its verdict is asked for."""
-    return map(verify_here, chain.from_iterable(batches))
+    return (map(verify_here, batch) for batch in batches)
 
 
 def import_entries(
@@ -104,17 +105,24 @@ class _File:
         self._max_payload = max_payload
         self.fault: ExportFileError | PayloadTooLargeError | None = None
 
-    def good(self, verify: Verify) -> Iterator[Entry]:
-        """Those that are valid."""
-        for count, outcome in enumerate(verify(self._jobs())):
-            if isinstance(outcome, InvalidEntryError):
-                self.fault = ExportFileError(
-                    f"The export is damaged: after {count} good entries comes a bad one. "
-                    f"{outcome.message}"
-                )
-                self.fault.__cause__ = outcome
-                return
-            yield outcome
+    def good(self, verify: Verify) -> Iterator[list[Entry]]:
+        """Those that are valid, some at a time."""
+        count = 0
+        for outcomes in verify(self._jobs()):
+            some: list[Entry] = []
+            for outcome in outcomes:
+                if type(outcome) is not Entry:
+                    assert isinstance(outcome, InvalidEntryError)
+                    self.fault = ExportFileError(
+                        f"The export is damaged: after {count + len(some)} good entries comes a "
+                        f"bad one. {outcome.message}"
+                    )
+                    self.fault.__cause__ = outcome
+                    yield some
+                    return
+                some.append(outcome)
+            count += len(some)
+            yield some
 
     def _jobs(self) -> Iterator[list[UnverifiedEntry]]:
         """Batches to be verified, of a bounded size each."""
@@ -152,16 +160,13 @@ class _Windows:
         # In the descending order of ids, so that the next to go are at the end.
         self._sorted: list[Entry] = []
 
-    def batches(self, entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    def batches(self, entries: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
         """What to commit together, all of it in the end."""
         size = due = 0
-        for entry in entries:
-            if entry.header[0] in self._indexed:
-                self._in_order.append(entry)
-            else:
-                self._filling.append(entry)
-            size += entry.size
-            due += 1
+        for some in entries:
+            self._sort_out(some)
+            size += sum(_sizes(some))
+            due += len(some)
             if due >= self._pace.most or size >= IMPORT_WINDOW_BYTES:
                 due = 0
                 yield from self._all(self._in_order[::-1])
@@ -176,6 +181,14 @@ class _Windows:
         yield from self._all(self._sorted)
         self._turn()
         yield from self._all(self._sorted)
+
+    def _sort_out(self, some: list[Entry]) -> None:
+        if self._indexed.isdisjoint([entry.header[0] for entry in some]):
+            self._filling += some
+            return
+        for entry in some:
+            is_indexed = entry.header[0] in self._indexed
+            (self._in_order if is_indexed else self._filling).append(entry)
 
     def _most(self) -> int:
         is_large = self._here >= LARGE_SET_ENTRIES
@@ -194,10 +207,15 @@ class _Windows:
 
     def _part(self, entries: list[Entry]) -> list[Entry]:
         """Takes one commit's entries off the end."""
-        count = size = 0
-        while count < min(len(entries), self._pace.most) and size < IMPORT_COMMIT_BYTES:
-            count += 1
-            size += entries[-count].size
-        part = entries[: -count - 1 : -1]
+        part = entries[: -self._pace.most - 1 : -1]
+        ends = list(accumulate(_sizes(part)))
+        count = min(len(part), bisect_left(ends, IMPORT_COMMIT_BYTES) + 1)
         del entries[-count:]
-        return part
+        return part[:count]
+
+
+def _sizes(entries: Sequence[Entry]) -> list[int]:
+    return [
+        len(entry.header) + (0 if entry.payload is None else len(entry.payload))
+        for entry in entries
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -70,7 +71,9 @@ class PayloadState(enum.IntEnum):
     DROPPED = 2
 
 
+# Of an id, `8s` packs the first 8 bytes.
 _LOG_HEAD = struct.Struct(">BBI8sI")
+_HERE = PayloadState.HERE.value
 _LOG_KIND_ENTRY = 1
 LOG_HEAD_BYTES = _LOG_HEAD.size
 
@@ -106,11 +109,11 @@ def pack_log(
     By the id's first bytes `setsync check` holds `recent` against the log. `dropped` goes
     with no payload.
     """
-    state = PayloadState.WITHHELD if payload is None else PayloadState.HERE
-    if dropped:
-        state = PayloadState.DROPPED
-    head = _LOG_HEAD.pack(_LOG_KIND_ENTRY, state, collection, id_[:8], len(header))
-    return b"".join((head, header, payload or b""))
+    if payload is not None:
+        head = _LOG_HEAD.pack(_LOG_KIND_ENTRY, _HERE, collection, id_, len(header))
+        return b"".join((head, header, payload))
+    state = PayloadState.DROPPED if dropped else PayloadState.WITHHELD
+    return _LOG_HEAD.pack(_LOG_KIND_ENTRY, state, collection, id_, len(header)) + header
 
 
 def unpack_log(value: bytes) -> LogRecord:
@@ -171,6 +174,12 @@ def leaf_key(collection: bytes, prefix: str) -> bytes:
     the order of ranges: so the leaf around an id is the last key at or below it.
     """
     return collection + pack_prefix(prefix)
+
+
+def leaf_keys(collection: bytes, prefixes: Iterable[str]) -> list[bytes]:
+    """The same of many."""
+    pack = bytes.fromhex
+    return [collection + pack(one + "0" if len(one) & 1 else one) for one in prefixes]
 
 
 # --- origins: first arrival number -> who brought it, when ---------------------------------

@@ -476,19 +476,22 @@ class _Batch:
         """Add the ids to one collection's trie; its entries go into the log afterwards."""
         key, root = self._open_collection(name, self._entries[positions[0]].author)
         nodes = LmdbNodes(self._transaction, self._env, key)
-        first: dict[bytes, int] = {}
-        for position in positions:
-            first.setdefault(self._entries[position].id, position)
+        # Of an id that comes twice, the first.
+        first = {self._entries[position].id: position for position in reversed(positions)}
         insertion = Insertion(nodes, root, self._capacity)
         next_ = self._last + 1
         members = [(id_, (next_ + first[id_]).to_bytes(8, "big")) for id_ in sorted(first)]
         insertion.run(members)
         if insertion.added:
             self._put(self._collections, key, layout.pack_collection(insertion.summary, name))
+        number = int.from_bytes(key, "big")
+        if len(insertion.added) == len(positions):  # all new, as most often
+            self._new.update(dict.fromkeys(positions, number))
+            return
         for position in positions:
             id_ = self._entries[position].id
             if id_ in insertion.added and first[id_] == position:
-                self._new[position] = int.from_bytes(key, "big")
+                self._new[position] = number
             else:
                 self._again.append((nodes, position))
 

@@ -27,15 +27,15 @@ class LmdbNodes:
         return self._get(self._inner, [layout.trie_key(self._key, prefix) for prefix in prefixes])
 
     def get_leaves(self, prefixes: Sequence[str]) -> Sequence[bytes | None]:
-        return self._get(self._leaves, [layout.leaf_key(self._key, prefix) for prefix in prefixes])
+        return self._get(self._leaves, layout.leaf_keys(self._key, prefixes))
 
     def put_inners(self, rows: Sequence[tuple[str, bytes]]) -> None:
         key = self._key
         self._put(self._inner, [(layout.trie_key(key, prefix), value) for prefix, value in rows])
 
     def put_leaves(self, rows: Sequence[tuple[str, bytes]]) -> None:
-        key = self._key
-        self._put(self._leaves, [(layout.leaf_key(key, prefix), value) for prefix, value in rows])
+        keys = layout.leaf_keys(self._key, [prefix for prefix, _ in rows])
+        self._put(self._leaves, [(key, row[1]) for key, row in zip(keys, rows, strict=True)])
 
     def delete_leaf(self, prefix: str) -> None:
         self._transaction.delete(layout.leaf_key(self._key, prefix), db=self._leaves)
@@ -63,7 +63,7 @@ class LmdbNodes:
     def _get(self, table: Table, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         with self._transaction.cursor(db=table) as cursor:
             found = dict(cursor.getmulti(keys))
-        return [found.get(key) for key in keys]
+        return list(map(found.get, keys))
 
     def _put(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
         with self._transaction.cursor(db=table) as cursor:

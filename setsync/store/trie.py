@@ -165,7 +165,9 @@ class Insertion:
         low = inner.low
         while low < high:
             prefix = digits[low][: depth + 1]
-            end = bisect_left(digits, prefix + _BEYOND, low + 1, high)
+            end = low + 1
+            if end < high and digits[end].startswith(prefix):
+                end = bisect_left(digits, prefix + _BEYOND, end + 1, high)
             at = int(prefix[-1], 16) * CHILD_BYTES
             count = int.from_bytes(inner.children[at : at + COUNT_BYTES], "big")
             if count > self._capacity:

@@ -31,6 +31,7 @@ from setsync.node.local import Local
 from setsync.node.node import open_local
 from setsync.node.policy import Policy
 from setsync.node.server import Served
+from setsync.node.verifying import Verifiers
 from setsync.store.lmdb_store import Store
 from tests.helpers import entries
 from tests.node.ends import roots
@@ -143,7 +144,9 @@ async def _main(folder: Path, settings: dict[str, Any]) -> None:
     door = Door(ROOM)
     with Store.open(folder) as store:
         async with (
-            open_local(store, node_id=ANNA.public, policy=lambda: policy) as local,
+            open_local(
+                store, node_id=ANNA.public, policy=lambda: policy, verifiers=Verifiers(None)
+            ) as local,
             trio.open_nursery() as nursery,
         ):
             meter = _Meter(local)

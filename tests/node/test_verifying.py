@@ -228,22 +228,46 @@ def test_one_core_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @linux
-@pytest.mark.parametrize("count", [0, COUNT])
-def test_a_thread_gets_the_verdicts_on_many_batches_in_order(count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "is_much", "few"), [(0, False, 0), (COUNT, True, 999), (COUNT, False, 30)]
+)
+def test_a_thread_gets_the_verdicts_on_many_batches_in_order(
+    monkeypatch: pytest.MonkeyPatch, count: int, is_much: bool, few: int
+) -> None:
+    monkeypatch.setattr(verifying, "VERIFIERS_FROM", few)
+    seen: set[int] = set()
+
     def work(verify: Verify) -> list[Outcome]:
         some = mixed(200)
-        return list(verify(some[at : at + 10] for at in range(0, 200, 10)))
+        batches = (some[at : at + 10] for at in range(0, 200, 10))
+        found: list[Outcome] = []
+        for outcomes in verify(batches):
+            found += outcomes
+            seen.update(children())
+        return found
 
-    found = trio.run(in_thread, Verifiers(count), work)
+    found = trio.run(partial(in_thread, Verifiers(count), work, is_much=is_much))
     assert told(found) == expected(200)
+    assert len(seen) == count
     assert not list(children())
+
+
+@linux
+def test_a_few_entries_are_not_worth_a_process() -> None:
+    def work(verify: Verify) -> list[Outcome]:
+        found = [outcome for outcomes in verify([mixed(20), mixed(20)]) for outcome in outcomes]
+        assert not list(children())
+        return found
+
+    assert told(trio.run(in_thread, Verifiers(COUNT), work)) == expected(20) * 2
 
 
 def test_a_thread_that_stops_half_way_leaves_no_process() -> None:
     def work(verify: Verify) -> None:
-        for outcome in verify([mixed(20)]):
-            if isinstance(outcome, InvalidEntryError):
-                raise outcome
+        for outcomes in verify([mixed(20)]):
+            for outcome in outcomes:
+                if isinstance(outcome, InvalidEntryError):
+                    raise outcome
 
     with pytest.RaisesGroup(InvalidEntryError):
         trio.run(in_thread, Verifiers(COUNT), work)

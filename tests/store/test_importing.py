@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from setsync.errors import ExportFileError, PayloadTooLargeError
 from setsync.limits import COMMIT_SECONDS, FIRST_COMMIT, MOST_IN_COMMIT
-from setsync.model.checking import Outcome
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.store import importing, pace
 from setsync.store.contract import Added, Origins, Quotas
-from setsync.store.importing import Imported, import_entries, verify_in_turn
+from setsync.store.importing import Imported, import_entries
 from setsync.store.memory import MemoryStore
 from setsync.store.pace import Pace
 from tests.bamboo.histories import member
@@ -49,6 +48,7 @@ def bare(some: Iterable[Entry]) -> list[UnverifiedEntry]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of twelve entries, and four in a commit."""
+    monkeypatch.setattr(importing, "VERIFY_JOB_ENTRIES", 1)
     monkeypatch.setattr(importing, "IMPORT_WINDOW_ENTRIES", 12)
     monkeypatch.setattr(pace, "FIRST_COMMIT", 4)
     monkeypatch.setattr(pace, "MOST_IN_COMMIT", 4)
@@ -80,15 +80,7 @@ def test_no_more_than_a_window_and_a_commit_wait_in_memory() -> None:
             most = max(most, taken - sum(map(len, store.batches)))
             yield entry
 
-    def one_by_one(batches: Iterable[Sequence[UnverifiedEntry]]) -> Iterator[Outcome]:
-        return verify_in_turn([entry] for batch in batches for entry in batch)
-
-    importing_jobs = pytest.MonkeyPatch()
-    importing_jobs.setattr(importing, "VERIFY_JOB_ENTRIES", 1)
-    try:
-        import_entries(store, counted(), 1000, verify=one_by_one)
-    finally:
-        importing_jobs.undo()
+    import_entries(store, counted(), 1000)
     assert 12 <= most <= 12 + 2 * 4
 
 
@@ -156,6 +148,7 @@ def test_a_window_is_larger_for_a_large_set_also_while_it_becomes_one(
 
 
 def test_large_entries_make_small_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "VERIFY_JOB_ENTRIES", 1)
     monkeypatch.setattr(importing, "IMPORT_COMMIT_BYTES", 2 * entries(1)[0].size)
     monkeypatch.setattr(importing, "IMPORT_WINDOW_BYTES", 5 * entries(1)[0].size)
     store = _Watched()
