@@ -11,7 +11,7 @@ them. Linux only; py-spy may have to be run as root.
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,7 +34,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "checks but for the signature": ("setsync/model/",),
     "trie and its hashes": ("setsync/store/trie.py", "setsync/reconcile/digest.py"),
     "LMDB: nodes of the trie": ("setsync/store/nodes.py", "setsync/store/layout.py"),
-    "LMDB: begin and commit, the disk included": ("setsync/store/environment.py", "lmdb"),
+    "LMDB: begin and commit, the disk included": ("setsync/store/environment.py",),
     "log and books of the store": ("setsync/store/lmdb_store.py", "setsync/store/usage.py"),
     "quotas": ("setsync/store/admission.py",),
     "kept sketches": ("setsync/store/sketches.py", "setsync/reconcile/sketch.py"),
@@ -47,6 +47,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "starting: Python and imports": ("<frozen", "importlib", "numpy/", "click/", "setsync/cli/"),
 }
 REST = "the rest"
+# Threads that wait for work; py-spy takes some of them for busy.
+WAITS = ("get_events (trio/", "WorkerThread._work (trio/", "EpollIOManager.get_events (trio/")
 
 
 class ProfileError(Exception):
@@ -58,7 +60,9 @@ def share(stacks: Sequence[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
-        found[_part(stack.split(";"))] += int(count)
+        frames = stack.split(";")
+        if not frames[-1].startswith(WAITS):
+            found[_part(frames)] += int(count)
     return found
 
 
@@ -76,18 +80,21 @@ class Sampled:
     """A command under py-spy. What was found is there once it has ended."""
 
     def __init__(self, folder: Path, form: str, *words: object) -> None:
-        spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or "py-spy"
-        self._folder = folder
         self._file = folder / f"{words[0]}.{form}"
         self._said = folder / f"{words[0]}.txt"
         options = ["--format", form, "--rate", str(RATE), "--subprocesses"]
-        command = [sys.executable, "-m", "setsync", *map(str, words)]
+        command = ["python", "-m", "setsync", *map(str, words)]
+        # py-spy shows the command: no place of this machine is to be seen in it.
+        places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        around = os.environ | {"PATH": places}
         try:
             with self._said.open("w") as said:
                 self._process = subprocess.Popen(
-                    [spy, "record", *options, "--output", str(self._file), "--", *command],
+                    ["py-spy", "record", *options, "--output", self._file.name, "--", *command],
                     stdout=said,
                     stderr=said,
+                    cwd=folder,
+                    env=around,
                 )
         except OSError as error:
             raise ProfileError("py-spy is not installed: pip install 'setsync[bench]'") from error
@@ -104,13 +111,13 @@ class Sampled:
                     subprocess.run(["kill", "-TERM", pid], check=False)
 
     def found(self) -> str:
-        """In the form that was asked for, without the places of this machine. Raises
+        """In the form that was asked for, without this machine's place of Python. Raises
         ProfileError."""
         self._process.wait(PATIENCE)
         if not self._file.exists():
             raise ProfileError(f"py-spy found nothing: {self._said.read_text()[-500:]}")
         text = self._file.read_text(encoding="utf-8")
-        return text.replace(sys.executable, "python").replace(f"{self._folder}/", "")
+        return text.replace(f"{Path(sys.executable).parent}{os.sep}", "")
 
 
 @contextmanager
@@ -125,14 +132,15 @@ def sampled(folder: Path, form: str, *words: object) -> Iterator[Sampled]:
 
 def measure(file: Path, folder: Path, form: str) -> dict[str, str]:
     """An import of a file, and both sides of a first sync, in one of py-spy's forms."""
-    full, empty = new_node(folder / "full"), new_node(folder / "empty")
+    (folder / file.name).symlink_to(file)
+    new_node(folder / "full")
+    new_node(folder / "empty")
     found: dict[str, str] = {}
-    with sampled(folder, form, "import", file, "--data", full, "--progress", "none") as one:
+    with sampled(folder, form, "import", file.name, "--data", "full", "--progress", "none") as one:
         found["import"] = _finished(one)
-    ready = full / "address"
-    serve = ("serve", "--data", full, "--listen", "127.0.0.1:0", "--access", "open")
-    with sampled(folder, form, *serve, "--ready-file", ready) as server:
-        sync = ("sync", address_in(ready, server.is_running), "--data", empty)
+    serve = ("serve", "--data", "full", "--listen", "127.0.0.1:0", "--access", "open")
+    with sampled(folder, form, *serve, "--ready-file", "address") as server:
+        sync = ("sync", address_in(folder / "address", server.is_running), "--data", "empty")
         with sampled(folder, form, *sync, "--trust-first", "--progress", "none") as client:
             found["first sync, receiving"] = _finished(client)
     found["first sync, sending"] = server.found()

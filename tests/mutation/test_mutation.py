@@ -83,7 +83,7 @@ def test_returned_values_are_lost_and_loops_go_on() -> None:
 def test_a_mutant_is_another_program_with_one_line_changed(target: Target) -> None:
     source = (PROJECT / target.module).read_text(encoding="utf-8")
     found = mutants(source, target.leave)
-    assert len(found) >= 50
+    assert len(found) >= 30
     assert len({mutant.source for mutant in found}) == len(found)
     for mutant in found[:: len(found) // 20]:
         ast.parse(mutant.source)
