@@ -99,6 +99,18 @@ EQUIVALENT = (
         "the very last id of a range is in the part, unless it was asked for what is after it",
     ),
     Equivalent(
+        _TRIE,
+        "end = bisect_left(digits, prefix + _BEYOND, end + 1, high)",
+        "end = bisect_left(digits, prefix + _BEYOND, end + (0), high)",
+        "what is at `end` begins with the prefix too, so it is passed over all the same",
+    ),
+    Equivalent(
+        "setsync/store/importing.py",
+        "clock: Callable[[], float] = lambda: 0.0,",
+        "clock: Callable[[], float] = lambda: (1.0),",
+        "only how much it went on between two looks is used",
+    ),
+    Equivalent(
         _PEEL,
         "fresh.remove(self._ids[self._signs > 0])",
         "fresh.remove(self._ids[(self._signs >= 0)])",

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from setsync.errors import ExportFileError, PayloadTooLargeError
 from setsync.limits import COMMIT_SECONDS, FIRST_COMMIT, MOST_IN_COMMIT
+from setsync.model.checking import Outcome
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.store import importing, pace
-from setsync.store.contract import Added, Origins, Quotas
-from setsync.store.importing import Imported, import_entries
+from setsync.store.contract import Added, Origin, Origins, Quotas
+from setsync.store.importing import Imported, import_entries, verify_in_turn
 from setsync.store.memory import MemoryStore
 from setsync.store.pace import Pace
 from tests.bamboo.histories import member
@@ -116,6 +117,7 @@ def test_a_bad_entry_stops_the_import_after_all_the_good_ones(place: str, good: 
 
 def test_a_payload_over_the_limit_stops_it_too() -> None:
     store = MemoryStore()
+    assert import_entries(store, bare(entries(1)), len(entries(1)[0].payload or b"")).new == 1
     with pytest.raises(PayloadTooLargeError, match="SETSYNC_MAX_PAYLOAD"):
         import_entries(store, bare(entries(1)), 3)
 
@@ -147,14 +149,51 @@ def test_a_window_is_larger_for_a_large_set_also_while_it_becomes_one(
         assert store.arrived[low:high] == sorted(entry.id for entry in some[low:high])
 
 
+def test_jobs_are_bounded_by_entries_and_by_bytes_and_none_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = bare(entries(20))
+    size = len(some[0].header) + len(some[0].payload or b"")
+    jobs: list[int] = []
+
+    def watched(batches: Iterable[Sequence[UnverifiedEntry]]) -> Iterator[Iterable[Outcome]]:
+        for batch in batches:
+            jobs.append(len(batch))
+            yield from verify_in_turn([batch])
+
+    monkeypatch.setattr(importing, "VERIFY_JOB_ENTRIES", 8)
+    assert import_entries(MemoryStore(), some, 1000, verify=watched) == Imported(20, 20)
+    assert jobs == [8, 8, 4]
+    jobs.clear()
+    # The first ten have a payload of 7 bytes, the others of 8.
+    monkeypatch.setattr(importing, "VERIFY_JOB_BYTES", 3 * size)
+    assert import_entries(MemoryStore(), some[:10], 1000, verify=watched) == Imported(10, 10)
+    assert jobs == [3, 3, 3, 1]
+
+
+def test_who_brought_them_is_written_down_for_every_entry() -> None:
+    store = MemoryStore()
+    import_entries(store, bare(entries(5)), 1000, origin=Origin(7, b"p" * 32))
+    with store.snapshot() as snapshot:
+        assert [snapshot.origin(arrival) for arrival in range(1, 6)] == [Origin(7, b"p" * 32)] * 5
+
+
+@pytest.mark.usefixtures("small")
+def test_a_window_goes_collection_by_collection() -> None:
+    store = _Watched()
+    mixed = [*entries(6, "b"), *entries(6, "a")]
+    import_entries(store, bare(mixed), 1000)
+    in_order = sorted(mixed, key=lambda entry: (entry.collection, entry.id))
+    assert store.arrived == [entry.id for entry in in_order]
+
+
 def test_large_entries_make_small_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "VERIFY_JOB_ENTRIES", 1)
-    monkeypatch.setattr(importing, "IMPORT_COMMIT_BYTES", 2 * entries(1)[0].size)
-    monkeypatch.setattr(importing, "IMPORT_WINDOW_BYTES", 5 * entries(1)[0].size)
+    monkeypatch.setattr(importing, "IMPORT_COMMIT_BYTES", 2 * entries(10)[0].size)
+    monkeypatch.setattr(importing, "IMPORT_WINDOW_BYTES", 5 * entries(10)[0].size)
     store = _Watched()
-    import_entries(store, bare(entries(20)), 1000)
-    assert max(map(len, store.batches)) <= 3
-    assert sum(map(len, store.batches)) == 20
+    import_entries(store, bare(entries(10)), 1000)
+    assert [len(batch) for batch in store.batches] == [2, 2, 1, 2, 2, 1]
 
 
 # --- pace ---------------------------------------------------------------------------------
