@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -184,7 +185,9 @@ def main() -> None:
     show(found["raw"], console if console.is_terminal else Console(width=110))
     for what, picture in found.get("flamegraph", {}).items():
         words = what.replace(",", "").replace(" ", "-")
-        (options.out / f"flame-{words}.svg").write_text(picture, encoding="utf-8")
+        title = f"setsync: {what}, {options.entries:,} entries"
+        named = re.sub(r"py-spy record --format flamegraph [^<]*", title, picture)
+        (options.out / f"flame-{words}.svg").write_text(named, encoding="utf-8")
 
 
 if __name__ == "__main__":
