@@ -280,5 +280,6 @@ def test_nothing_stands_out_of_the_window_and_text_can_be_read(
 
 
 def _fits(page: Page, width: int, what: str) -> None:
+    page.wait_for_load_state("load")  # or what was clicked for may be there without its style
     assert page.evaluate("document.documentElement.scrollWidth") <= width, what
     assert page.evaluate(_CONTRAST) >= 4.5, what
