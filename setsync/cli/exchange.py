@@ -32,7 +32,7 @@ from setsync.limits import MAX_COLLECTIONS, VERIFIERS_FROM
 from setsync.model.collection import Pattern
 from setsync.node.progress import OnProgress, Progress
 from setsync.node.room import check_own_room
-from setsync.node.verifying import Verifiers, Verify, in_thread
+from setsync.node.verifying import Verifiers, in_thread
 from setsync.store.contract import StoredEntry
 from setsync.store.exchange import (
     Choice,
@@ -43,7 +43,7 @@ from setsync.store.exchange import (
     read_export,
     write_export,
 )
-from setsync.store.importing import Imported, import_entries
+from setsync.store.importing import Imported, Verify, import_entries
 from setsync.store.lmdb_store import Store
 
 _LONGEST_ID_LINE = 70

@@ -34,6 +34,7 @@ from setsync.limits import (
 )
 from setsync.model.checking import LENGTH, Outcome, outcomes, pack_job, verify_here
 from setsync.model.entry import UnverifiedEntry
+from setsync.store.importing import Verify
 
 _COMMAND = ("-P", "-m", "setsync.node.verifier")
 _READ = 256 * KIB
@@ -250,9 +251,6 @@ def _widen(*pipes: object) -> None:
 def parts(entries: Sequence[UnverifiedEntry]) -> Iterator[Sequence[UnverifiedEntry]]:
     """Entries in jobs of a bounded size, or of one entry."""
     sizes = [len(header) + len(payload or b"") for _, header, payload in entries]
-    if 0 < len(sizes) <= VERIFY_JOB_ENTRIES and sum(sizes) <= VERIFY_JOB_BYTES:
-        yield entries
-        return
     first = total = 0
     for at, size in enumerate(sizes):
         if at > first and (at - first == VERIFY_JOB_ENTRIES or total + size > VERIFY_JOB_BYTES):
@@ -261,10 +259,6 @@ def parts(entries: Sequence[UnverifiedEntry]) -> Iterator[Sequence[UnverifiedEnt
         total += size
     if first < len(entries):
         yield entries[first:]
-
-
-Verify = Callable[[Iterable[Sequence[UnverifiedEntry]]], Iterator[Iterable[Outcome]]]
-"""Some verdicts at a time on the entries of many batches, in their order."""
 
 
 async def in_thread(

@@ -251,12 +251,13 @@ class Writer:
         under_way = self._verifiers.count * VERIFY_JOBS_AHEAD * VERIFY_JOB_ENTRIES
         while True:
             async with self._changed:
-                while not (
-                    self._guests
-                    and self._is_much()
-                    and self._ahead_cost < self._pace.most + under_way
-                ):
+                while not (self._guests and self._ahead_cost < self._pace.most + under_way):
                     await self._changed.wait()
+                if not self._is_much():
+                    # Who commits may have looked when the processes were still there.
+                    self._changed.notify_all()
+                    await self._changed.wait()
+                    continue
                 for ticket in self._guests.take(1):
                     self._ahead.append(self._no_longer_waiting(ticket))
                     self._ahead_cost += ticket.cost

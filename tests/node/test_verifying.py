@@ -19,10 +19,12 @@ from setsync.model.checking import Outcome
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.node import verifying, writer
 from setsync.node.local import in_thread as offload
-from setsync.node.verifying import Job, Verifiers, Verify, in_thread, parts, usual_count
+from setsync.node.local import inline
+from setsync.node.verifying import Job, Verifiers, in_thread, parts, usual_count
 from setsync.node.writer import Ticket, Writer
 from setsync.store import pace
 from setsync.store.contract import Added, Origin, Origins, Quotas
+from setsync.store.importing import Verify
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 
@@ -342,6 +344,32 @@ def test_an_invalid_entry_refuses_its_ticket_and_no_other_also_ahead(
     trio.run(main)
     with store.snapshot() as snapshot:
         assert snapshot.entry_count == 30
+
+
+@pytest.mark.parametrize("looks", range(8))
+def test_entries_come_through_whenever_the_processes_end(looks: int) -> None:
+    """They may be there when the one who commits looks, and gone when the one looks who has
+    verified ahead: whoever looks last has to see to it."""
+
+    class Ending(Verifiers):
+        left = looks
+
+        @property
+        def are_running(self) -> bool:
+            self.left -= 1
+            return self.left >= 0
+
+    async def main() -> None:
+        writing = Writer(MemoryStore(), inline, verifiers=Ending(COUNT))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writing.run)
+                await trio.testing.wait_all_tasks_blocked()
+                ticket = await writing.submit(bare(entries(3)), Origin(1, b"a" * 32))
+                assert len((await ticket.wait()).new) == 3
+                nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 @linux
