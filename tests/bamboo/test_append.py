@@ -232,10 +232,11 @@ def test_what_is_no_key_is_refused(node: Shell, tmp_path: Path) -> None:
 # --- two at once --------------------------------------------------------------------------
 
 
-def _append_often(data: Path, key: Path, word: str, count: int, start: Any) -> None:
+def _append_often(data: Path, key: Path, word: str, count: int, together: Any) -> None:
     payload = data.with_name(f"{word}.payload")
-    start.wait()
     for number in range(count):
+        if number % 10 == 0:
+            together.wait(60)  # else the one that starts first may be done before the other begins
         payload.write_bytes(f"{word} {number}".encode())
         words = ["bamboo", "append", str(key), "1024", str(payload), "--data", str(data)]
         if main(words) != 0:
@@ -244,10 +245,10 @@ def _append_often(data: Path, key: Path, word: str, count: int, start: Any) -> N
 
 def test_two_processes_that_append_at_once_never_fork_a_log(node: Shell) -> None:
     context = multiprocessing.get_context("spawn")
-    start = context.Barrier(2)
+    together = context.Barrier(2)
     processes = [
         context.Process(
-            target=_append_often, args=(node.data, key_of(node), word, 50, start), daemon=True
+            target=_append_often, args=(node.data, key_of(node), word, 50, together), daemon=True
         )
         for word in ("one", "two")
     ]

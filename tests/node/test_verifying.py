@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 
 COUNT = 2
+children_of_others: set[int] = set()
 
 
 def bare(some: Sequence[Entry]) -> list[UnverifiedEntry]:
@@ -65,6 +66,14 @@ async def verdicts(jobs: Sequence[Job]) -> list[Outcome]:
 
 
 @pytest.fixture(autouse=True)
+def only_ours() -> None:
+    """Nothing that another test left running, such as the resource tracker of multiprocessing,
+    is counted among the processes of a test."""
+    children_of_others.clear()
+    children_of_others.update(children())
+
+
+@pytest.fixture(autouse=True)
 def small_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten entries each."""
     monkeypatch.setattr(verifying, "VERIFY_JOB_ENTRIES", 10)
@@ -85,13 +94,13 @@ def with_verifiers(
                 nursery.cancel_scope.cancel()
 
     trio.run(main)
-    assert not list(children())
+    assert not children()
 
 
-def children() -> Iterator[int]:
-    """The processes that this one started and that live."""
-    for file in Path("/proc/self/task").glob("*/children"):
-        yield from map(int, file.read_text().split())
+def children() -> set[int]:
+    """The processes that a test has started and that live."""
+    files = Path("/proc/self/task").glob("*/children")
+    return {int(child) for file in files for child in file.read_text().split()} - children_of_others
 
 
 async def gone() -> None:
@@ -111,7 +120,7 @@ def test_every_entry_gets_its_verdict_in_order() -> None:
         jobs = verifiers.submit(mixed(95))
         assert len(jobs) == 10
         assert told(await verdicts(jobs)) == expected(95)
-        assert len(list(children())) == COUNT
+        assert len(children()) == COUNT
 
     with_verifiers(work, [])
 
@@ -120,7 +129,7 @@ def test_every_entry_gets_its_verdict_in_order() -> None:
 def test_without_processes_the_verdict_is_found_here() -> None:
     async def work(verifiers: Verifiers) -> None:
         assert told(await verdicts(verifiers.submit(mixed(25)))) == expected(25)
-        assert not list(children())
+        assert not children()
 
     with_verifiers(work, [], count=0)
 
@@ -251,14 +260,14 @@ def test_a_thread_gets_the_verdicts_on_many_batches_in_order(
     found = trio.run(partial(in_thread, Verifiers(count), work, is_much=is_much))
     assert told(found) == expected(200)
     assert len(seen) == count
-    assert not list(children())
+    assert not children()
 
 
 @linux
 def test_a_few_entries_are_not_worth_a_process() -> None:
     def work(verify: Verify) -> list[Outcome]:
         found = [outcome for outcomes in verify([mixed(20), mixed(20)]) for outcome in outcomes]
-        assert not list(children())
+        assert not children()
         return found
 
     assert told(trio.run(in_thread, Verifiers(COUNT), work)) == expected(20) * 2
