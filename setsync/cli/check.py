@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -15,9 +14,12 @@ from setsync.cli.common import (
     print_json,
     printable,
     progress_option,
+    settings,
 )
+from setsync.cli.loop import look_for_circles_seldom
 from setsync.cli.progress import showing
 from setsync.node.progress import OnProgress, Progress
+from setsync.node.verifying import Verifiers, beside
 from setsync.store.check import MAX_FINDINGS, OnSteps, Report
 from setsync.store.check import check as check_store
 
@@ -44,10 +46,14 @@ def check(sample: int | None, data: Path, as_json: bool, progress: str) -> int:
       setsync check
       setsync check --sample 1000
     """
-    with opened(data) as (_, store), showing(progress) as on_progress:
-        report = check_store(
-            store, sample=sample, workers=os.cpu_count() or 1, on_steps=_steps(on_progress)
-        )
+    verifiers = Verifiers(settings(data).verifiers)
+    look_for_circles_seldom()
+    with (
+        opened(data) as (_, store),
+        showing(progress) as on_progress,
+        beside(verifiers) as verify,
+    ):
+        report = check_store(store, sample=sample, verify=verify, on_steps=_steps(on_progress))
     if as_json:
         print_json(_as_json(report))
     else:

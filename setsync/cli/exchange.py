@@ -9,7 +9,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,14 +24,14 @@ from setsync.cli.common import (
     say,
 )
 from setsync.cli.common import settings as read_settings
-from setsync.cli.loop import run_stoppable
+from setsync.cli.loop import look_for_circles_seldom
 from setsync.cli.progress import showing
 from setsync.errors import NoSuchEntryError
 from setsync.limits import MAX_COLLECTIONS, VERIFIERS_FROM
 from setsync.model.collection import Pattern
 from setsync.node.progress import OnProgress, Progress
 from setsync.node.room import check_own_room
-from setsync.node.verifying import Verifiers, in_thread
+from setsync.node.verifying import Verifiers, beside
 from setsync.store.contract import StoredEntry
 from setsync.store.exchange import (
     Choice,
@@ -43,7 +42,7 @@ from setsync.store.exchange import (
     read_export,
     write_export,
 )
-from setsync.store.importing import Imported, Verify, import_entries
+from setsync.store.importing import import_entries
 from setsync.store.lmdb_store import Store
 
 _LONGEST_ID_LINE = 70
@@ -201,14 +200,14 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
       setsync import all.setsync
     """
     settings = read_settings(data)
+    look_for_circles_seldom()
     with opened(data) as (_, store), showing(progress) as on_progress:
         check_own_room(store.path)
         promised = entries_promised(file)
         heard = _commits(on_progress, promised)
         is_much = promised is not None and promised > VERIFIERS_FROM
-
-        def work(verify: Verify) -> Imported:
-            return import_entries(
+        with beside(Verifiers(settings.verifiers), is_much=is_much) as verify:
+            done = import_entries(
                 store,
                 read_export(file),
                 settings.max_payload,
@@ -217,12 +216,6 @@ def import_(file: BinaryIO, data: Path, as_json: bool, progress: str) -> None:
                 verify=verify,
                 clock=time.monotonic,
             )
-
-        verifiers = Verifiers(settings.verifiers)
-        found = run_stoppable(partial(in_thread, verifiers, work, is_much=is_much))
-    if found is None:
-        raise KeyboardInterrupt
-    done = found
     if as_json:
         print_json(
             {

@@ -16,8 +16,10 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
-from typing import NoReturn, TypeVar
+from threading import Thread
+from typing import NoReturn
 
 import trio
 
@@ -41,8 +43,6 @@ _READ = 256 * KIB
 # Jobs for each process that a thread has behind it, so that there are some when it comes back
 # from a commit.
 _JOBS_DONE = 4
-
-T = TypeVar("T")
 
 
 class Job:
@@ -261,24 +261,58 @@ def parts(entries: Sequence[UnverifiedEntry]) -> Iterator[Sequence[UnverifiedEnt
         yield entries[first:]
 
 
-async def in_thread(
-    verifiers: Verifiers, work: Callable[[Verify], T], *, is_much: bool = False
-) -> T:
-    """Run `work` in a thread, with a way to have entries verified by the processes while it goes
-    on with those that were verified before. When this is cancelled it ends at its next batch.
+@contextlib.contextmanager
+def beside(verifiers: Verifiers, *, is_much: bool = False) -> Iterator[Verify]:
+    """A way for this thread to have entries verified by the processes while it goes on with those
+    that were verified before. Another thread looks after the processes, so that Ctrl-C reaches
+    this one wherever it waits, be it for a disk or for whoever fills a pipe.
+
     `is_much`: it is known that this is worth processes, which then start beside what else is
-    prepared."""
-    async with trio.open_nursery() as nursery:
-        await nursery.start(verifiers.run)
-        if is_much:
-            verifiers.start()
-        found = await trio.to_thread.run_sync(work, partial(_verify_ahead, verifiers))
-        nursery.cancel_scope.cancel()
-    return found
+    prepared.
+    """
+    started: Future[_Running] = Future()
+
+    async def look_after() -> None:
+        async with trio.open_nursery() as nursery:
+            started.set_result((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
+            await nursery.start(verifiers.run)
+            if is_much:
+                verifiers.start()
+
+    def run() -> None:
+        try:
+            trio.run(look_after)
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    # A daemon, so that a Ctrl-C at any point ends the command, and with it the processes.
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        token, _ = started.result()
+        yield partial(_verify_ahead, verifiers, token)
+    finally:
+        started.add_done_callback(_cancel)
+        thread.join()
+
+
+_Running = tuple[trio.lowlevel.TrioToken, trio.CancelScope]
+"""How another thread reaches a loop, and what it cancels there."""
+
+
+def _cancel(started: Future[_Running]) -> None:
+    if started.exception() is None:
+        token, scope = started.result()
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(scope.cancel)
 
 
 def _verify_ahead(
-    verifiers: Verifiers, batches: Iterable[Sequence[UnverifiedEntry]]
+    verifiers: Verifiers,
+    token: trio.lowlevel.TrioToken,
+    batches: Iterable[Sequence[UnverifiedEntry]],
 ) -> Iterator[Iterable[Outcome]]:
     """Jobs enough that no process stands still while the thread commits. What is not worth a
     process is verified here."""
@@ -290,14 +324,14 @@ def _verify_ahead(
         if seen <= VERIFIERS_FROM and not verifiers.are_running:
             yield map(verify_here, batch)
             continue
-        under_way += trio.from_thread.run_sync(verifiers.submit, batch)
+        under_way += trio.from_thread.run_sync(verifiers.submit, batch, trio_token=token)
         while len(under_way) > most:
-            yield _outcomes(under_way.popleft())
+            yield _outcomes(under_way.popleft(), token)
     while under_way:
-        yield _outcomes(under_way.popleft())
+        yield _outcomes(under_way.popleft(), token)
 
 
-def _outcomes(job: Job) -> Iterable[Outcome]:
+def _outcomes(job: Job, token: trio.lowlevel.TrioToken) -> Iterable[Outcome]:
     if not job.is_done:
-        trio.from_thread.run(job.wait)
+        trio.from_thread.run(job.wait, trio_token=token)
     return job.outcomes()

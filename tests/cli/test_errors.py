@@ -203,6 +203,22 @@ def test_what_an_interrupted_put_printed_is_there(
     assert node.run("check").code == 0
 
 
+def test_an_import_from_a_pipe_that_stands_still_can_be_interrupted(
+    node: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETSYNC_DATA", str(node.data))
+    with subprocess.Popen(
+        command("import", "-", "--progress", "json"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stderr is not None
+        assert b"importing" in child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 130
+
+
 def test_a_reader_who_leaves_is_no_news(node: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SETSYNC_DATA", str(node.data))
     node.put("notes", *(b"%d" % number for number in range(3000)))

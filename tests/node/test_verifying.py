@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -18,13 +20,11 @@ from setsync.errors import InvalidEntryError
 from setsync.model.checking import Outcome
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.node import verifying, writer
-from setsync.node.local import in_thread as offload
-from setsync.node.local import inline
-from setsync.node.verifying import Job, Verifiers, in_thread, parts, usual_count
+from setsync.node.local import in_thread, inline
+from setsync.node.verifying import Job, Verifiers, beside, parts, usual_count
 from setsync.node.writer import Ticket, Writer
 from setsync.store import pace
 from setsync.store.contract import Added, Origin, Origins, Quotas
-from setsync.store.importing import Verify
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 
@@ -106,9 +106,10 @@ def children() -> set[int]:
 async def gone() -> None:
     """Wait until all of them have ended."""
     for process in children():
-        ended = os.pidfd_open(process)
-        await trio.lowlevel.wait_readable(ended)
-        os.close(ended)
+        with contextlib.suppress(ProcessLookupError):
+            ended = os.pidfd_open(process)
+            await trio.lowlevel.wait_readable(ended)
+            os.close(ended)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -248,16 +249,12 @@ def test_a_thread_gets_the_verdicts_on_many_batches_in_order(
     monkeypatch.setattr(verifying, "VERIFIERS_FROM", few)
     seen: set[int] = set()
 
-    def work(verify: Verify) -> list[Outcome]:
-        some = mixed(200)
-        batches = (some[at : at + 10] for at in range(0, 200, 10))
-        found: list[Outcome] = []
-        for outcomes in verify(batches):
+    some = mixed(200)
+    found: list[Outcome] = []
+    with beside(Verifiers(count), is_much=is_much) as verify:
+        for outcomes in verify(some[at : at + 10] for at in range(0, 200, 10)):
             found += outcomes
             seen.update(children())
-        return found
-
-    found = trio.run(partial(in_thread, Verifiers(count), work, is_much=is_much))
     assert told(found) == expected(200)
     assert len(seen) == count
     assert not children()
@@ -265,23 +262,34 @@ def test_a_thread_gets_the_verdicts_on_many_batches_in_order(
 
 @linux
 def test_a_few_entries_are_not_worth_a_process() -> None:
-    def work(verify: Verify) -> list[Outcome]:
+    with beside(Verifiers(COUNT)) as verify:
         found = [outcome for outcomes in verify([mixed(20), mixed(20)]) for outcome in outcomes]
         assert not children()
-        return found
-
-    assert told(trio.run(in_thread, Verifiers(COUNT), work)) == expected(20) * 2
+    assert told(found) == expected(20) * 2
 
 
-def test_a_thread_that_stops_half_way_leaves_no_process() -> None:
-    def work(verify: Verify) -> None:
-        for outcomes in verify([mixed(20)]):
-            for outcome in outcomes:
-                if isinstance(outcome, InvalidEntryError):
-                    raise outcome
+@linux
+@pytest.mark.parametrize("reason", [InvalidEntryError("bad_id", "No."), KeyboardInterrupt()])
+def test_a_thread_that_stops_half_way_leaves_no_process(reason: BaseException) -> None:
+    def work() -> None:
+        with beside(Verifiers(COUNT), is_much=True) as verify:
+            for _ in verify([mixed(40)]):
+                raise reason
 
-    with pytest.RaisesGroup(InvalidEntryError):
-        trio.run(in_thread, Verifiers(COUNT), work)
+    threads = threading.active_count()
+    with pytest.raises(type(reason)):
+        work()
+    assert not children()
+    assert threading.active_count() <= threads
+
+
+def test_a_thread_hears_why_there_can_be_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(trio, "run", fail)
+    with pytest.raises(OSError, match="too many"), beside(Verifiers(COUNT)):
+        pass
 
 
 # --- the writer ---------------------------------------------------------------------------
@@ -306,7 +314,7 @@ def test_the_writer_has_much_verified_ahead_and_keeps_everybodys_order(
 
     async def main() -> None:
         verifiers = Verifiers(COUNT)
-        writing = Writer(store, offload, verifiers=verifiers)
+        writing = Writer(store, in_thread, verifiers=verifiers)
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as peers:
@@ -337,7 +345,7 @@ def test_an_invalid_entry_refuses_its_ticket_and_no_other_also_ahead(
     store = MemoryStore()
 
     async def main() -> None:
-        writing = Writer(store, offload, verifiers=Verifiers(COUNT))
+        writing = Writer(store, in_thread, verifiers=Verifiers(COUNT))
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writing.run)
@@ -409,7 +417,7 @@ def test_a_disk_that_stands_still_stops_the_peers_and_fills_no_memory(
             accepted.append(await writing.submit(some, Origin(1, bytes([peer]) * 32)))
 
     async def main() -> None:
-        writing = Writer(Disk(), offload, verifiers=Verifiers(COUNT))
+        writing = Writer(Disk(), in_thread, verifiers=Verifiers(COUNT))
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writing.run)

@@ -10,6 +10,7 @@ import pytest
 
 import setsync.store.check as check_module
 from setsync.model.refusal import Refusal
+from setsync.node import verifying
 from setsync.store import layout, sketches
 from setsync.store.check import Kind, Report, check
 from setsync.store.check.log import Sampler
@@ -242,11 +243,14 @@ def test_a_sample_has_exactly_the_size_asked_for_and_prefers_nobody() -> None:
 
 
 def test_other_processes_find_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_module, "_WORTH_A_POOL", 1)
+    monkeypatch.setattr(verifying, "VERIFIERS_FROM", 1)
+    monkeypatch.setattr(verifying, "VERIFY_JOB_ENTRIES", 10)
     key, value = rows(store, layout.LOG)[5]
     change(store, layout.LOG, key, value[:-1] + b"\0")
     try:
-        alone, together = check(store), check(store, workers=2)
+        alone = check(store)
+        with verifying.beside(verifying.Verifiers(2)) as verify:
+            together = check(store, verify=verify)
     finally:
         change(store, layout.LOG, key, value)
     assert alone == together

@@ -37,16 +37,13 @@ from setsync.store.check.indexes import check_indexes
 from setsync.store.check.kept import check_kept
 from setsync.store.check.log import LogCheck, Sampler
 from setsync.store.check.report import MAX_FINDINGS, Finding, Kind, OnSteps, Report
-from setsync.store.check.signatures import Verifier
 from setsync.store.check.tables import check_openers, check_tables, read_tables
 from setsync.store.check.tries import check_trie, name_members_without_entry
 from setsync.store.check.usage import check_usage
+from setsync.store.importing import Verify, verify_in_turn
 from setsync.store.lmdb_store import Store
 
 __all__ = ["MAX_FINDINGS", "Finding", "Kind", "OnSteps", "Report", "check"]
-
-# Below this a pool of processes costs more than it saves: each takes half a second to begin.
-_WORTH_A_POOL = 100_000
 
 
 def check(
@@ -54,21 +51,20 @@ def check(
     *,
     sample: int | None = None,
     chance: random.Random | None = None,
-    workers: int = 1,
+    verify: Verify = verify_in_turn,
     on_steps: OnSteps = lambda phase, done, total: None,
 ) -> Report:
     """Check a whole store, which others may go on using.
 
     `sample`: of how many entries signature and payload are checked (None: all), chosen by
-    `chance`. `workers`: processes to spread signatures over, where that is worth it.
+    `chance`; `verify`: who checks them.
     Raises StoreError when the store cannot be read at all.
     """
     report = Report()
     tables = read_tables(store, report)
     check_tables(tables, report)
     log = LogCheck(store, tables, report, Sampler(tables.logged, sample, chance))
-    with Verifier(report, workers if tables.logged >= _WORTH_A_POOL else 1) as verifier:
-        log.run(verifier, on_steps)
+    log.run(verify, on_steps)
     check_openers(tables, log.openers, report)
     members = 0
     for number, (name, _) in tables.collections.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 
 from setsync.errors import DamagedStoreError, InvalidEntryError
 from setsync.limits import MIB
@@ -11,9 +12,9 @@ from setsync.model.entry import UnverifiedEntry, entry_id
 from setsync.model.formats import format_of
 from setsync.store import layout
 from setsync.store.check.report import Kind, OnSteps, Report
-from setsync.store.check.signatures import Claim, Verifier
 from setsync.store.check.tables import Tables
 from setsync.store.environment import Transaction
+from setsync.store.importing import Verify
 from setsync.store.lmdb_store import Store
 from setsync.store.nodes import LmdbNodes
 from setsync.store.trie import find_arrival
@@ -21,6 +22,9 @@ from setsync.store.trie import find_arrival
 # Entries and bytes read in one snapshot.
 _BATCH_ENTRIES = 1_000
 _BATCH_BYTES = 4 * MIB
+
+_Claim = tuple[int, UnverifiedEntry]
+"""An arrival number, and the entry whose signature and payload are to be checked."""
 
 
 class Sampler:
@@ -54,19 +58,32 @@ class LogCheck:
         self.logged: Counter[int] = Counter()
         self.openers: Counter[bytes] = Counter()
 
-    def run(self, verifier: Verifier, on_steps: OnSteps) -> None:
+    def run(self, verify: Verify, on_steps: OnSteps) -> None:
         """Check every entry that had arrived when the check began."""
+        # Those whose verdict is still to come.
+        arrivals: deque[int] = deque()
+        for outcomes in verify(self._unverified(arrivals, on_steps)):
+            for outcome in outcomes:
+                arrival = arrivals.popleft()
+                if isinstance(outcome, InvalidEntryError):
+                    self._note(arrival, outcome)
+
+    def _unverified(
+        self, arrivals: deque[int], on_steps: OnSteps
+    ) -> Iterator[Sequence[UnverifiedEntry]]:
+        """What is left to verify of each batch, once the rest of it is checked."""
         arrival = 0
         while arrival < self._tables.upto:
             claims, arrival = self._read(arrival)
-            verifier.verify(claims)
+            self._report.signatures += len(claims)
+            arrivals += [one for one, _ in claims]
+            yield [entry for _, entry in claims]
             on_steps("reading", self._report.entries, self._tables.logged)
-        verifier.finish()
 
-    def _read(self, after: int) -> tuple[list[Claim], int]:
+    def _read(self, after: int) -> tuple[list[_Claim], int]:
         """Check a batch against the members in one snapshot; what is left to verify, and
         the last arrival number of the batch."""
-        claims: list[Claim] = []
+        claims: list[_Claim] = []
         size, arrival = 0, self._tables.upto
         env = self._store.environment
         with env.read() as transaction, transaction.cursor(db=env.table(layout.LOG)) as cursor:
@@ -86,7 +103,7 @@ class LogCheck:
                 found = cursor.next()
         return claims, arrival
 
-    def _look_at(self, transaction: Transaction, arrival: int, value: bytes) -> Claim | None:
+    def _look_at(self, transaction: Transaction, arrival: int, value: bytes) -> _Claim | None:
         """Check one entry against the members; what of it is left to verify."""
         taken = self._sampler.takes()
         try:
@@ -106,7 +123,7 @@ class LogCheck:
         if not taken:
             return None
         name, _ = self._tables.collections[record.collection]
-        return Claim(arrival, UnverifiedEntry(name, record.header, record.payload))
+        return arrival, UnverifiedEntry(name, record.header, record.payload)
 
     def _check_membership(
         self, transaction: Transaction, arrival: int, collection: int, id_: bytes
@@ -129,6 +146,12 @@ class LogCheck:
         except InvalidEntryError:
             return  # told of when the entry is verified
         self.openers[author] += 1
+
+    def _note(self, arrival: int, error: InvalidEntryError) -> None:
+        if error.reason == "unknown_format":
+            self._report.unknown += 1
+        else:
+            self._found(Kind.ENTRY, arrival, f"{error.message} ({error.reason})")
 
     def _found(self, kind: Kind, arrival: int, sentence: str) -> None:
         self._report.found(kind, f"Entry with arrival number {arrival}: {sentence}")
