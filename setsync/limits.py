@@ -381,6 +381,9 @@ VERIFY_SECONDS = 60.0
 # Processes that have nothing to do end after this, and those that do not end are ended.
 VERIFIER_IDLE_SECONDS = 20.0
 VERIFIER_END_SECONDS = 2.0
+# One that ended without an answer is not replaced for so long: to start it takes a tenth of a
+# second of a core, and what was missing, files or memory perhaps, may be there again.
+VERIFIER_RETRY_SECONDS = 60.0
 # Who had how much of the writer's time is told apart over about so many entries, which takes a
 # minute or two at full speed, and of so many peers: about 100 bytes each.
 TURNS_MEMORY = 1_048_576

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from typing import BinaryIO
 
@@ -29,8 +28,7 @@ def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Ctrl-C reaches every process of a terminal; the one that asks ends this one's input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Load what is needed, and serve."""
     formats()
     # What is made here holds no circles, and looking for them would take a tenth of the time.
     gc.freeze()

@@ -28,6 +28,7 @@ from setsync.limits import (
     MAX_VERIFIERS,
     VERIFIER_END_SECONDS,
     VERIFIER_IDLE_SECONDS,
+    VERIFIER_RETRY_SECONDS,
     VERIFIERS_FROM,
     VERIFY_JOB_BYTES,
     VERIFY_JOB_ENTRIES,
@@ -93,6 +94,13 @@ class Verifiers:
         self._nursery: trio.Nursery | None = None
         self._jobs, self._next = trio.open_memory_channel[Job](math.inf)
         self._processes = 0
+        self._retry_at = -math.inf
+
+    @property
+    def are_available(self) -> bool:
+        """Whether processes are there or can be started: for a while after one ended that had
+        answered nothing, none can, as files or memory may be short, or Python not be whole."""
+        return self.are_running or (self.count > 0 and trio.current_time() >= self._retry_at)
 
     @property
     def are_running(self) -> bool:
@@ -109,7 +117,7 @@ class Verifiers:
         """Have entries verified; never waits, so that whoever calls it keeps the bounds."""
         jobs = [Job(part) for part in parts(entries)]
         for job in jobs:
-            if not self.count or self._nursery is None:
+            if self._nursery is None or not self.are_available:
                 job.settle(None)
             else:
                 self._jobs.send_nowait(job)
@@ -119,7 +127,7 @@ class Verifiers:
 
     def start(self) -> None:
         """Start the processes now: there will be much to do."""
-        if self._nursery is not None:
+        if self._nursery is not None and trio.current_time() >= self._retry_at:
             while self._processes < self.count:
                 self._processes += 1
                 self._nursery.start_soon(self._work)
@@ -139,7 +147,7 @@ class Verifiers:
         except* (OSError, trio.BrokenResourceError, trio.TooSlowError, _EndedError):
             self._on_ended()
             if not working.answered:
-                self.count = 0  # whatever the reason is, it will be there the next time, too
+                self._retry_at = trio.current_time() + VERIFIER_RETRY_SECONDS
         finally:
             self._processes -= not left
             working.give_up()
@@ -220,8 +228,12 @@ async def _read(process: trio.Process, size: int) -> bytes:
 @contextlib.asynccontextmanager
 async def _process() -> AsyncIterator[trio.Process]:
     """A process that reads jobs. Afterwards it is gone."""
+    # In a group of its own: the terminal's Ctrl-C is for the one who asks, which ends its input.
     process = await trio.lowlevel.open_process(
-        [sys.executable, *_COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, *_COMMAND],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -242,7 +242,7 @@ class Writer:
 
     def _is_much(self) -> bool:
         """Whether what waits is worth other processes."""
-        if not self._verifiers.count:
+        if not self._verifiers.are_available:
             return False
         return self._verifiers.are_running or self._waiting_cost >= VERIFIERS_FROM
 

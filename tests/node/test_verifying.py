@@ -176,7 +176,7 @@ def test_a_process_that_does_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "command", [("-c", "raise SystemExit(3)"), ("-c", "import os; os.abort()")]
 )
-def test_processes_that_never_answer_are_not_tried_again(
+def test_processes_that_never_answer_are_not_tried_again_at_once(
     monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(verifying, "_COMMAND", command)
@@ -184,12 +184,39 @@ def test_processes_that_never_answer_are_not_tried_again(
     async def work(verifiers: Verifiers) -> None:
         assert told(await verdicts(verifiers.submit(mixed(95)))) == expected(95)
         await trio.testing.wait_all_tasks_blocked()
-        assert verifiers.count == 0
+        assert not verifiers.are_available
         assert told(await verdicts(verifiers.submit(mixed(15)))) == expected(15)
 
     ended: list[None] = []
     with_verifiers(work, ended)
     assert 1 <= len(ended) <= COUNT
+
+
+@linux
+def test_processes_that_could_not_be_started_are_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verifying, "VERIFIER_RETRY_SECONDS", 0.0)
+
+    async def work(verifiers: Verifiers) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/nowhere/python")
+            assert told(await verdicts(verifiers.submit(mixed(95)))) == expected(95)
+        assert not children()
+        assert told(await verdicts(verifiers.submit(mixed(95)))) == expected(95)
+        assert len(children()) == COUNT
+
+    with_verifiers(work, [])
+
+
+@linux
+def test_ctrl_c_in_a_terminal_is_not_for_the_processes() -> None:
+    async def work(verifiers: Verifiers) -> None:
+        verifiers.start()
+        await verdicts(verifiers.submit(mixed(95)))
+        assert {os.getpgid(process) for process in children()} == children()
+
+    with_verifiers(work, [])
 
 
 @linux
