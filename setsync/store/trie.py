@@ -187,13 +187,17 @@ class Insertion:
             if len(value or b"") != before * MEMBER_BYTES:
                 raise MissingNodeError(prefix)
             fields = list(_fields(before).unpack(value or b""))
-            for id_, arrival in members[low:high]:
-                at = bisect_left(fields, id_, 0, count)
-                if at == count or fields[at] != id_:
-                    fields.insert(at, id_)
-                    count += 1
-                    fields.insert(count + at, arrival)
-                    added.add(id_)
+            if high - low > capacity:
+                fields = _joined(fields, members[low:high], added)
+                count = len(fields) // 2
+            else:
+                for id_, arrival in members[low:high]:
+                    at = bisect_left(fields, id_, 0, count)
+                    if at == count or fields[at] != id_:
+                        fields.insert(at, id_)
+                        count += 1
+                        fields.insert(count + at, arrival)
+                        added.add(id_)
             if count == before:
                 continue
             parent.grown += count - before
@@ -255,6 +259,16 @@ def _level_and_prefix(row: tuple[str, bytes]) -> tuple[int, str]:
 def _fields(count: int) -> struct.Struct:
     """The ids and the arrival numbers of a leaf."""
     return struct.Struct(f"{ID_BYTES}s" * count + f"{ARRIVAL_BYTES}s" * count)
+
+
+def _joined(fields: Sequence[bytes], members: Sequence[Member], added: set[bytes]) -> list[bytes]:
+    """The fields of a leaf and of many members, of which `added` gets the ids that are new."""
+    before = len(fields) // 2
+    arrivals = dict(members)
+    added |= arrivals.keys() - fields[:before]
+    arrivals.update(zip(fields[:before], fields[before:], strict=True))
+    ids = sorted(arrivals)
+    return ids + [arrivals[id_] for id_ in ids]
 
 
 class MissingNodeError(Exception):
