@@ -162,13 +162,15 @@ class _Windows:
 
     def batches(self, entries: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
         """What to commit together, all of it in the end."""
-        size = due = 0
+        size = due = due_size = 0
         for some in entries:
             self._sort_out(some)
-            size += sum(_sizes(some))
+            some_size = sum(_sizes(some))
+            size += some_size
             due += len(some)
-            if due >= self._pace.most or size >= IMPORT_WINDOW_BYTES:
-                due = 0
+            due_size += some_size
+            if due >= self._pace.most or due_size >= IMPORT_COMMIT_BYTES:
+                due = due_size = 0
                 yield from self._all(self._in_order[::-1])
                 self._in_order.clear()
                 if self._sorted:

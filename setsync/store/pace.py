@@ -32,4 +32,5 @@ class Pace:
         low, high = self.most // 2, self.most * 2
         if fitting > self.most and cost < self.most // 2:
             return  # too few came to tell
-        self.most = int(max(FIRST_COMMIT // 4, min(MOST_IN_COMMIT, max(low, min(high, fitting)))))
+        fitting = max(low, min(high, fitting))
+        self.most = int(max(1, FIRST_COMMIT // 4, min(MOST_IN_COMMIT, fitting)))

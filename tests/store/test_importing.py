@@ -68,21 +68,36 @@ def test_a_window_is_committed_in_the_order_of_ids_part_by_part() -> None:
         assert store.arrived[low : low + 12] == window
 
 
-@pytest.mark.usefixtures("small")
-def test_no_more_than_a_window_and_a_commit_wait_in_memory() -> None:
+def most_waiting(count: int) -> int:
+    """The most entries of an import that are read and not yet committed."""
     store = _Watched()
     taken = 0
     most = 0
 
     def counted() -> Iterator[UnverifiedEntry]:
         nonlocal taken, most
-        for entry in bare(entries(200)):
+        for entry in bare(entries(count)):
             taken += 1
-            most = max(most, taken - sum(map(len, store.batches)))
+            most = max(most, taken - len(store.arrived))
             yield entry
 
     import_entries(store, counted(), 1000)
-    assert 12 <= most <= 12 + 2 * 4
+    return most
+
+
+@pytest.mark.usefixtures("small")
+def test_no_more_than_a_window_and_a_commit_wait_in_memory() -> None:
+    assert 12 <= most_waiting(200) <= 12 + 2 * 4
+
+
+def test_no_more_bytes_than_those_of_a_window_and_a_commit_wait_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = max(entry.size for entry in bare(entries(200)))
+    monkeypatch.setattr(importing, "VERIFY_JOB_ENTRIES", 1)
+    monkeypatch.setattr(importing, "IMPORT_WINDOW_BYTES", 12 * size)
+    monkeypatch.setattr(importing, "IMPORT_COMMIT_BYTES", 2 * size)
+    assert 12 <= most_waiting(200) <= 12 + 2 * 4
 
 
 @pytest.mark.usefixtures("small")
