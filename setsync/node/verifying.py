@@ -109,9 +109,13 @@ class Verifiers:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; the processes end with it. Started when it takes jobs."""
-        async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
     def submit(self, entries: Sequence[UnverifiedEntry]) -> list[Job]:
         """Have entries verified; never waits, so that whoever calls it keeps the bounds."""
