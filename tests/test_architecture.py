@@ -224,6 +224,7 @@ BAMBOO_ROOMS: dict[str, tuple[str, ...]] = {
         "bamboo_compat.core",
         "bamboo_compat.limits",
         "setsync.errors",
+        "setsync.node.spawned",
     ),
     "set": (
         "bamboo_compat.set",
@@ -234,6 +235,7 @@ BAMBOO_ROOMS: dict[str, tuple[str, ...]] = {
         "setsync.limits",
         "setsync.model",
         "setsync.store.contract",
+        "setsync.node.filelock",
     ),
     "statements": (
         "bamboo_compat.statements",
@@ -272,8 +274,10 @@ BAMBOO_ROOMS: dict[str, tuple[str, ...]] = {
         "setsync.errors",
         "setsync.model",
         "setsync.store.contract",
+        "setsync.node.admitting",
         "setsync.node.connection",
         "setsync.node.local",
+        "setsync.node.policy",
     ),
     "server": (
         "bamboo_compat.server",

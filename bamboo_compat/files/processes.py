@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 from bamboo_compat.files.sources import Job
 from bamboo_compat.limits import JOB_BYTES, JOBS_AHEAD, JOBS_ALONE, JOBS_BEHIND
 from setsync.errors import LocalError
+from setsync.node.spawned import begin
 
 A = TypeVar("A")
 # New objects between two looks for circles, in a process that does jobs.
@@ -64,12 +64,9 @@ def in_order(function: Callable[[Job], A], work: Iterable[Job], workers: int) ->
 
 
 def _begin() -> None:
-    """Ctrl-C reaches every process of a terminal; the first of them tells the others.
-
-    And a job's answer is thousands of objects without a circle among them, so looking for
-    circles that often finds nothing.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A job's answer is thousands of objects without a circle among them, so looking for
+    circles often finds nothing."""
+    begin()
     gc.freeze()
     gc.set_threshold(_SELDOM)
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from setsync.node.spawned import begin
+
 _FILES_PER_TASK = 40
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -49,7 +51,7 @@ def read_docstrings(on_files: Callable[[int, int], None]) -> list[Text]:
     parts: dict[int, list[Text]] = {}
     done = 0
     on_files(0, len(files))
-    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(os.cpu_count() or 1, get_context("spawn"), begin) as pool:
         pending = {pool.submit(_read_files, task): at for at, task in enumerate(tasks)}
         for future in as_completed(pending):
             at = pending[future]
