@@ -7,11 +7,16 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from setsync.model.keys import SecretKey
 from setsync.node import invites
 from setsync.wire import messages as m
 from tests.secrets import WATCH
+
+# No test depends on how fast a machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 class _Listener(logging.Handler):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import os
+import socket
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
@@ -23,6 +25,19 @@ MIDNIGHT = 1_700_000_000_000
 def some_bytes(*what: object, length: int = 32) -> bytes:
     """Bytes that depend on the arguments alone and look random."""
     return hashlib.shake_256(repr(what).encode()).digest(length)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine where nobody listens. They lie below those that the system gives to
+    whoever asks for any, so that nobody gets them in the meantime."""
+    found: list[int] = []
+    for port in range(20_000 + os.getpid() * 64 % 12_000, 32_768):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no ports are free")
 
 
 @functools.cache

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import setsync.errors
 from setsync.cli import common
 from setsync.cli.main import COMMANDS
+from tests.helpers import free_ports
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,12 +35,8 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 def with_free_ports(commands: str, *ports: int) -> str:
     """The commands with other ports than those that are written down."""
-    with contextlib.ExitStack() as probes:
-        for port in ports:
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            commands = commands.replace(str(port), str(probe.getsockname()[1]))
-    return commands
+    free = dict(zip(map(str, ports), map(str, free_ports(len(ports))), strict=True))
+    return re.sub("|".join(free), lambda found: free[found[0]], commands)
 
 
 def run_in_shell(commands: str, folder: Path) -> str:

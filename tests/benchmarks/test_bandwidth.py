@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import sys
 from pathlib import Path
 
@@ -129,27 +131,27 @@ def test_comparing_ids_tells_what_each_side_lacks(
 # --- the commands -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a quick run, over sets that are smaller still."""
-    monkeypatch.setattr(grid, "QUICK", grid.Plan((300,), (0, 20), ()))
-    out = tmp_path / "out.json"
-    assert bandwidth.main(["--quick", "--systems", "setsync", "--json", str(out)]) == 0
-    return out
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The file of a quick run, over sets that are smaller still, and what it printed."""
+    out, printed = tmp_path_factory.mktemp("quick") / "out.json", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(grid, "QUICK", grid.Plan((300,), (0, 20), ()))
+        assert bandwidth.main(["--quick", "--systems", "setsync", "--json", str(out)]) == 0
+    return out, printed.getvalue()
 
 
-def test_quick_ends_with_a_table_and_a_file(
-    capsys: pytest.CaptureFixture[str], quick: Path
-) -> None:
-    assert "RBSR" in capsys.readouterr().out
-    rows = load(quick.read_text())
+def test_quick_ends_with_a_table_and_a_file(quick: tuple[Path, str]) -> None:
+    file, printed = quick
+    assert "RBSR" in printed
+    rows = load(file.read_text())
     assert {row.system for row in rows} == set(SYSTEMS.values())
     assert {row.d for row in rows} == {0, 20}
 
 
-def test_pictures_are_drawn_from_a_file(quick: Path, tmp_path: Path) -> None:
+def test_pictures_are_drawn_from_a_file(quick: tuple[Path, str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    assert bandwidth.main(["--load", str(quick), "--plots", str(tmp_path / "docs")]) == 0
+    assert bandwidth.main(["--load", str(quick[0]), "--plots", str(tmp_path / "docs")]) == 0
     names = sorted(path.name for path in (tmp_path / "docs").iterdir())
     assert names == ["bytes.png", "bytes.svg", "cpu.png", "cpu.svg"]
 

@@ -27,7 +27,9 @@ def pytest_configure() -> None:
         from hypothesis import Phase, settings
 
         phases = [Phase.explicit, Phase.generate]
-        settings.register_profile("mutation", phases=phases, database=None, derandomize=True)
+        settings.register_profile(
+            "mutation", phases=phases, database=None, derandomize=True, deadline=None
+        )
         settings.load_profile("mutation")
 
 

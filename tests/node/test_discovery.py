@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import signal
 import subprocess
 import sys
@@ -615,8 +616,11 @@ class Serving(Process):
 
 def test_two_nodes_that_list_each_other_find_each_other_and_sync(tmp_path: Path) -> None:
     """A third one that is not listed finds them, and is neither dialled nor let in."""
-    anna, ben = make_node(tmp_path / "anna", seed=41), make_node(tmp_path / "ben", seed=42)
-    carl = make_node(tmp_path / "carl", seed=43)
+    # Keys of this run: another one on this machine would be heard, too.
+    anna, ben, carl = (
+        make_node(tmp_path / name, seed=3 * os.getpid() + number)
+        for number, name in enumerate(("anna", "ben", "carl"))
+    )
     for number, node in enumerate((anna, ben, carl)):
         fill(node, entries(5, seed=number))
     for node, others in ((anna, [ben]), (ben, [anna]), (carl, [anna, ben])):
