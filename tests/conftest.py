@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -28,6 +29,9 @@ class _Listener(logging.Handler):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Note every seed as its key is made, and every sentence that goes to a peer."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's background job; and whatever it starts would ignore Ctrl-C as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.getLogger().addHandler(_Listener())
     _note_result(SecretKey, "__init__", lambda key: WATCH.add(key.seed))
     _note_result(m.AbortMessage, "__init__", _hear_abort)
