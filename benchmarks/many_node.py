@@ -67,7 +67,7 @@ class One:
         away, and say how long it took in all."""
         chance = random.Random(self._number)
         refused: list[str] = []
-        await trio.sleep(at - time.monotonic())
+        await trio.sleep(max(0.0, at - time.monotonic()))
         begun = time.monotonic()
         while True:
             try:
