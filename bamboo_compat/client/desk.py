@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bamboo_compat.core.yamf import is_hash
 from bamboo_compat.homes.errors import (
     BehindHeadError,
     CopiedDirectoryError,
@@ -19,7 +20,6 @@ from bamboo_compat.homes.errors import (
 from bamboo_compat.homes.limits import MAX_GRAPHQL_ANSWER, MAX_SHOWN
 from bamboo_compat.homes.roads import Web
 from bamboo_compat.homes.signing import NextArgs
-from bamboo_compat.server.operations import is_hash
 from setsync.errors import PeerError, SetsyncError
 
 PATH = "/graphql"

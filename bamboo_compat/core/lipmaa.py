@@ -19,20 +19,8 @@ def lipmaa(number: int) -> int:
     1, names v(k - 1), one digit 1 less. Any other loses the largest v(k) below it, again
     and again, until what is left is such a v(g), and then jumps back by v(g).
     """
-    power, all_ones = 1, 1
-    while all_ones < number:
-        power *= 3
-        all_ones += power
-    if all_ones == number:
-        return number - power
-    rest = number
-    while rest != all_ones:
-        while all_ones > rest:
-            all_ones -= power
-            power //= 3
-        if all_ones != rest:
-            rest -= all_ones
-    return number - all_ones
+    jump = _last_jump(number)
+    return (number - 1) // 3 if jump == number else number - jump
 
 
 @functools.lru_cache(maxsize=4096)

@@ -27,7 +27,7 @@ from bamboo_compat.core.cbor_head import (
     skip,
     take,
 )
-from bamboo_compat.core.yamf import PREFIX, Flavour
+from bamboo_compat.core.yamf import TAGS, is_hash
 
 # A blob piece has 256 KiB; nothing larger is taken for an operation, here or on any node.
 MAX_OPERATION = 1024 * 1024
@@ -38,8 +38,6 @@ MAX_SKIPPED = 65_536
 _UPDATE = 1
 _INTEGERS = (UNSIGNED, NEGATIVE)
 _SCHEMA_KEY = b"schema"
-# How a tagged hash of this many bytes begins.
-_HASH_SIZES = {PREFIX + flavour.value[1]: bytes(flavour.value) for flavour in Flavour}
 _LAST_SYSTEM_LOG = 1023
 SYSTEM_SCHEMAS = frozenset(
     {"schema_definition_v1", "schema_field_definition_v1", "blob_v1", "blob_piece_v1"}
@@ -102,10 +100,10 @@ def _first_hash(payload: bytes, at: int) -> bytes | None:
     if major != ARRAY or not items:
         return None
     major, size, at = read_head(payload, at)
-    if major != BYTES or size not in _HASH_SIZES:
+    if major != BYTES or size not in TAGS:
         return None
     tagged = take(payload, at, size)
-    return tagged if tagged[:PREFIX] == _HASH_SIZES[size] else None
+    return tagged if is_hash(tagged) else None
 
 
 def _in_map(payload: bytes, at: int, pairs: int) -> Operation | None:

@@ -29,6 +29,8 @@ KIND = 0
 SIZES = (0x40, 0x20)
 PREFIX = 2
 MAX_HASH = PREFIX + max(SIZES)
+TAGS = {PREFIX + flavour.value[1]: bytes(flavour.value) for flavour in Flavour}
+"""How a tagged hash of so many bytes begins."""
 
 
 def hash_of(flavour: Flavour, data: bytes) -> bytes:
@@ -42,6 +44,11 @@ def hash_of(flavour: Flavour, data: bytes) -> bytes:
 def flavour_of(tagged: bytes) -> Flavour:
     """The flavour of a well-formed tagged hash."""
     return Flavour(tagged[:PREFIX])
+
+
+def is_hash(tagged: bytes) -> bool:
+    """Whether these bytes are a tagged hash of one of the two flavours."""
+    return TAGS.get(len(tagged)) == tagged[:PREFIX]
 
 
 def is_hash_of(tagged: bytes, data: bytes) -> bool:

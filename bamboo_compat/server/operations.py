@@ -31,13 +31,11 @@ from bamboo_compat.core.cbor_head import (
     take,
 )
 from bamboo_compat.core.profiles import MAX_OPERATION, MAX_SCHEMA, MAX_SKIPPED
-from bamboo_compat.core.yamf import PREFIX, Flavour
+from bamboo_compat.core.yamf import is_hash
 from bamboo_compat.server.errors import BadArgumentError, BadOperationError
 from bamboo_compat.server.limits import MAX_PREVIOUS, MAX_VIEW_TEXT
 
 VERSION = 1
-# How a tagged hash of this many bytes begins.
-_HASH_SIZES = {PREFIX + flavour.value[1]: bytes(flavour.value) for flavour in Flavour}
 _BETWEEN = "_"
 
 
@@ -131,11 +129,6 @@ def _read_previous(payload: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
             "The operations that it follows are not in ascending order, each once."
         )
     return tuple(found), at
-
-
-def is_hash(tagged: bytes) -> bool:
-    """Whether these bytes are a tagged hash of one of the two flavours."""
-    return _HASH_SIZES.get(len(tagged)) == tagged[:PREFIX]
 
 
 # --- as text ------------------------------------------------------------------------------
