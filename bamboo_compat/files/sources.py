@@ -208,6 +208,11 @@ def _batches(source: Source, database: sqlite3.Connection) -> Iterator[Job]:
     for rowid, entry, payload in database.execute(
         "SELECT rowid, entry_bytes, payload_bytes FROM entries ORDER BY rowid"
     ):
+        if not 0 <= rowid < 1 << POSITION_BITS:
+            most = (1 << POSITION_BITS) - 1
+            raise UnreadableError(
+                f"{source.path}, row {rowid}: rows are numbered from 0 to {most:,}."
+            )
         if not isinstance(entry, str | bytes) or not isinstance(payload, str | bytes | None):
             raise UnreadableError(f"{source.path}, row {rowid}, does not hold hex text.")
         batch.append(Row(source.where(rowid), entry, payload))

@@ -248,6 +248,29 @@ def test_a_database_of_something_else_is_not_read(shell: Shell, tmp_path: Path) 
     assert "row 1, does not hold hex text" in outcome.complaint
 
 
+@pytest.mark.parametrize("row", [2**62, 2**sources.POSITION_BITS, -5])
+def test_a_row_with_a_number_that_no_node_gives_is_told(
+    shell: Shell, tmp_path: Path, row: int
+) -> None:
+    """SQLite takes any number of 64 bits, and then a place in the file cannot be told."""
+    path = database(tmp_path / "file", Author().grow(2))
+    with contextlib.closing(sqlite3.connect(path)) as found, found:
+        found.execute("UPDATE entries SET rowid = ? WHERE rowid = 2", (row,))
+    outcome = verify(shell, path)
+    assert outcome.code == 1
+    assert f"row {row}: rows are numbered from 0 to 17,592,186,044,415" in outcome.complaint
+
+
+def test_the_last_row_that_can_be_numbered_is_told_by_its_number(
+    shell: Shell, tmp_path: Path
+) -> None:
+    data, payload = Author().append(b"x")
+    path = database(tmp_path / "file", [(data[:-1] + b"?", payload)])
+    with contextlib.closing(sqlite3.connect(path)) as found, found:
+        found.execute("UPDATE entries SET rowid = ?", (2**sources.POSITION_BITS - 1,))
+    assert f"row {2**sources.POSITION_BITS - 1}" in verify(shell, path).text
+
+
 def test_a_missing_file_is_a_usage_error(shell: Shell, tmp_path: Path) -> None:
     assert verify(shell, tmp_path / "nowhere").code == 2
     assert verify(shell).code == 2
