@@ -219,5 +219,6 @@ def _error(sentence: str) -> dict[str, Any]:
 def _reply(found: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     from starlette.responses import Response
 
-    body = json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    # What the client wrote may be half a character, which ASCII can spell and UTF-8 cannot.
+    body = json.dumps(found, separators=(",", ":")).encode("ascii")
     return Response(body, status, headers, _ANSWER)

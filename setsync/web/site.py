@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import trio
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from setsync.errors import SetsyncError, UsageError
 from setsync.limits import MAX_WEB_FIELDS, MAX_WEB_JOBS
@@ -132,11 +132,13 @@ class Site:
             web=self,
             **values,
         )
-        return Response(html, status, media_type="text/html")
+        # Payloads and names may have half a character, which UTF-8 cannot spell.
+        return Response(html.encode("utf-8", "replace"), status, media_type="text/html")
 
     def json(self, value: object, status: int = 200) -> Response:
-        """A value as JSON."""
-        return JSONResponse(value, status)
+        """A value as JSON, in ASCII: that can spell half a character."""
+        body = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+        return Response(body, status, media_type="application/json")
 
     def is_operator(self, request: Request) -> bool:
         """Whether it is the operator who wants this."""
@@ -273,11 +275,13 @@ def _members(value: object) -> dict[str, str]:
         raise ValueError("it is no object")
     if len(value) > MAX_WEB_FIELDS:
         raise ValueError("it has too many members")
-    return {
+    found = {
         name: str(member).lower() if isinstance(member, bool) else str(member)
         for name, member in value.items()
         if isinstance(member, (str, int, float, bool))
     }
+    "".join((*found, *found.values())).encode("utf-8")  # raises: half a character is no text
+    return found
 
 
 def who_of(request: Request) -> Who:

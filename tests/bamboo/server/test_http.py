@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -276,6 +277,17 @@ def test_a_body_that_is_no_question_is_refused(open_node: Served, body: bytes) -
     answer = open_node.send(body)
     assert answer.status == 400
     assert answer.code in ("bad_request", "bad_argument")
+
+
+@pytest.mark.parametrize("member", ["query", "operationName"])
+def test_half_a_character_in_a_question_is_answered_and_no_defect(
+    open_node: Served, member: str
+) -> None:
+    """JSON can write half of a surrogate pair; an answer that names it has to be JSON too."""
+    body = {"query": "{ __typename }", member: "\ud800"}
+    answer = open_node.send(json.dumps(body).encode("ascii"))
+    assert (answer.status, len(answer.json["errors"])) == (200, 1)
+    assert answer.body.isascii()
 
 
 def test_a_body_over_the_limit_is_not_read(open_node: Served) -> None:
