@@ -9,9 +9,7 @@ reads the place, signs and commits.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,11 @@ from bamboo_compat.set.branches import KINDS_BY_NUMBER
 from bamboo_compat.set.layout import Flag, LogRow, Node
 from bamboo_compat.set.reading import Reader
 from setsync.errors import LocalError, StoreLockedError
+from setsync.node.filelock import lock_file
 
 LOCK = "append.lock"
-# What one append takes is a commit to the disk; many may stand in a queue.
+# What one append takes is a commit to the disk, and many may wait for their turn.
 WAIT_SECONDS = 30.0
-_PAUSE_SECONDS = 0.01
 _LAST = (1 << 64) - 1
 # A log may be in doubt by many forks of other logs; so many are looked at for one of its own.
 _FORKS = 1_000
@@ -184,29 +182,17 @@ def _walk(reader: Reader, head: Node, goal: int, log_id: int) -> Node:
 @contextlib.contextmanager
 def append_lock(directory: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """Held while an entry's place is read and the entry is committed, by every process and
-    thread that appends to logs in this data directory.
+    thread that appends to logs in this data directory. They take turns.
 
     Raises StoreLockedError when it is not free in time.
     """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _wait_for(descriptor, directory, wait_seconds)
+        descriptor = lock_file(directory / LOCK, wait_seconds)
+    except TimeoutError as error:
+        raise StoreLockedError(
+            f"Others have been appending to logs in {directory} for {wait_seconds:g} seconds."
+        ) from error
+    try:
         yield
     finally:
         os.close(descriptor)  # which also lets the lock go
-
-
-def _wait_for(descriptor: int, directory: Path, wait_seconds: float) -> None:
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                raise StoreLockedError(
-                    f"Others have been appending to logs in {directory} "
-                    f"for {wait_seconds:g} seconds."
-                ) from error
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            return

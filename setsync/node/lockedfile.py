@@ -7,18 +7,16 @@ writer at a time; a reader sees what was there before a change or after it, noth
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from setsync.errors import LocalError, NewerFormatError, SetsyncError
-
-_LOOK_AGAIN_SECONDS = 0.02
+from setsync.node.durable import sync_folder
+from setsync.node.filelock import lock_file
 
 T = TypeVar("T")
 
@@ -93,7 +91,7 @@ class Draft(Generic[T]):
 class LockedFile(Generic[T]):
     """The file, for readers and for one writer at a time.
 
-    The lock is a file beside it, NAME.lock; a writer waits `lock_seconds` for it.
+    The lock is NAME.lock beside it, see `filelock`; a writer waits `lock_seconds` for it.
     """
 
     def __init__(self, path: Path, format_: Format[T], lock_seconds: float) -> None:
@@ -128,36 +126,26 @@ class LockedFile(Generic[T]):
 
         Raises the format's error, NewerFormatError; then nothing has changed.
         """
-        lock = self.path.with_suffix(".lock")
+        descriptor = self._lock()
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise self._format.error(f"{lock} cannot be opened: {error.strerror}.") from error
-        try:
-            self._wait_for(descriptor)
-            self._seen = None
-            draft = Draft(self.read())
+            # Other threads may look at what was read last, and must not see half a change.
+            draft = Draft(LockedFile(self.path, self._format, self._lock_seconds).read())
             yield draft
             self._write(self._format.encode(self.path, draft.value))
         finally:
-            # Whether or not it got to the disk: what we hold has been changed by others.
-            self._seen = None
             os.close(descriptor)
 
-    def _wait_for(self, descriptor: int) -> None:
+    def _lock(self) -> int:
         """A change takes a moment; whoever holds the lock longer is stopped, not busy."""
-        deadline = time.monotonic() + self._lock_seconds
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise self._format.error(
-                        f"Another process has been changing {self.path} for "
-                        f"{self._lock_seconds:g} seconds."
-                    ) from error
-                time.sleep(_LOOK_AGAIN_SECONDS)
+        lock = self.path.with_suffix(".lock")
+        try:
+            return lock_file(lock, self._lock_seconds)
+        except TimeoutError as error:
+            raise self._format.error(
+                f"Another process has been changing {self.path} for {self._lock_seconds:g} seconds."
+            ) from error
+        except OSError as error:
+            raise self._format.error(f"{lock} cannot be opened: {error.strerror}.") from error
 
     def _write(self, content: bytes) -> None:
         draft = self.path.with_name(self.path.name + ".new")
@@ -168,15 +156,6 @@ class LockedFile(Generic[T]):
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise self._format.error(f"{self.path} cannot be written: {error.strerror}.") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """A name is on the disk when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

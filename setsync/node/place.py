@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from setsync.errors import PlaceFileError
+from setsync.node.durable import sync_folder
 
 PLACE_FILE = "place.json"
 _FORMAT = 1
@@ -79,11 +80,7 @@ def record_place(directory: Path, place: Place | None = None) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(directory / PLACE_FILE)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(directory)
     except OSError as error:
         raise PlaceFileError(f"{draft} cannot be written: {error.strerror}.") from error
 

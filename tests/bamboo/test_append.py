@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from bamboo_compat.core import verify_log
 from bamboo_compat.core.report import LogReport
 from bamboo_compat.core.yamf import Flavour
-from bamboo_compat.set.appending import append_lock
+from bamboo_compat.set.appending import LOCK, append_lock
 from setsync.cli.main import main
 from setsync.errors import StoreLockedError
 from setsync.model.keys import SecretKey, write_key_file
@@ -25,6 +26,9 @@ from tests.bamboo.histories import member
 from tests.bamboo.logs import FLAVOURS, Author, Record, seed
 from tests.bamboo.test_fixtures import needs_node, read_by_p2panda_js
 from tests.cli.running import Outcome, Shell
+from tests.node.test_filelock import is_waited_for
+
+TURNS = 20
 
 
 @pytest.fixture
@@ -264,6 +268,38 @@ def test_two_processes_that_append_at_once_never_fork_a_log(node: Shell) -> None
     assert set(payloads) == said
     # They really took turns: neither was done before the other began.
     assert {payload.split()[0] for payload in payloads[:50] if payload} == {b"one", b"two"}
+
+
+def _take_turns(data: Path, name: str) -> None:
+    """Take turn after turn without pause, until the two processes have often waited for each other.
+    Of each turn one line: whose it was, and whether somebody stood in the queue at its end."""
+    told = data / "told"
+    while True:
+        with append_lock(data), told.open("a+", encoding="ascii") as file:
+            file.seek(0)
+            if file.read().count("one waited\ntwo") >= TURNS:
+                return
+            print(name, "waited" if is_waited_for(data / LOCK) else "alone", file=file)
+
+
+def test_who_appends_without_pause_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Counted in turns: when somebody waits at the end of one, the next is not the same's."""
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_take_turns, args=(tmp_path, name), daemon=True)
+        for name in ("one", "two")
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    turns = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
+    next_to = {
+        (whose, after) for (whose, queue), (after, _) in pairwise(turns) if queue == "waited"
+    }
+    assert ("one", "two") in next_to
+    assert next_to <= {("one", "two"), ("two", "one")}
 
 
 def test_whoever_cannot_have_the_lock_in_time_is_told_so(node: Shell) -> None:
