@@ -140,7 +140,7 @@ def _by_ids(wanted: Wanted, view: SetView) -> IdArray:
     is_whole = wanted.kind == WHOLE_IDS
     short = np.unique(short_ids(id_array(wanted.values))) if is_whole else wanted.numbers()
     if LOOKUP_IDS * len(short) < view.summary(prefix).count:
-        found = by_short_id(view, short)
+        found = by_short_id(view, short, prefix)
     else:
         parts = _in_parts(view, prefix)
         found = id_array(b"".join(ids[np.isin(short_ids(ids), short)].tobytes() for ids in parts))
@@ -150,9 +150,15 @@ def _by_ids(wanted: Wanted, view: SetView) -> IdArray:
     return id_array(b"".join(row.tobytes() for row in found if row.tobytes() in named))
 
 
-def by_short_id(view: SetView, values: U64) -> IdArray:
-    """The ids (n, 32) that begin with any of these 8 bytes, in their order."""
-    return id_array(b"".join(view.ids(short_prefix(value)).tobytes() for value in values.tolist()))
+def by_short_id(view: SetView, values: U64, prefix: str = "") -> IdArray:
+    """The ids (n, 32) of a range that begin with any of these 8 bytes, in their order."""
+    found: list[bytes] = []
+    for begin in map(short_prefix, values.tolist()):
+        if begin.startswith(prefix):
+            found.append(view.ids(begin).tobytes())
+        elif prefix.startswith(begin):
+            found.append(view.ids(prefix).tobytes())
+    return id_array(b"".join(found))
 
 
 def list_ids(ids: IdArray, bits: int, key: bytes) -> tuple[U64, IdArray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,6 +84,21 @@ def test_more_than_fits_into_an_item_is_left_out_of_smaller_ranges(
         assert all(part.left_out <= 3 for part in left)
     assert sum(map(len, parts)) == len(there - unwanted)
     assert set[bytes]().union(*parts) == there - unwanted
+
+
+@pytest.mark.parametrize("kind", ["whole", "short"])
+@given(st.sets(ids(), min_size=1, max_size=60), st.text("0123456789abcdef", max_size=2))
+def test_nothing_outside_the_range_is_named_in_whichever_way_it_is_looked_for(
+    kind: str, there: set[bytes], prefix: str
+) -> None:
+    """One value in a range that is looked up, and many in a range that is read."""
+    inside = {id_ for id_ in there if id_.hex().startswith(prefix)}
+    for lookup_ids in (0, len(there)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wants, "LOOKUP_IDS", lookup_ids)
+            for want in _wanting(kind, there):
+                ranged = replace(want, range=Range(0, prefix))
+                assert _named(ranged, there) == inside
 
 
 @given(st.sets(ids(), max_size=50), st.integers(0, 50))
