@@ -80,15 +80,26 @@ def _arrive(store: Path) -> tuple[Path, int]:
         if dead and not alive:
             verify_file(store)
         remove_draft(store)
-        mine = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
-        descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # A power cut must not take the file that tells of it.
-        sync_to_disk(folder)
+        mine, descriptor = _mark(folder)
         for path in dead:
             path.unlink(missing_ok=True)
     finally:
         os.close(gate)
+    return mine, descriptor
+
+
+def _mark(folder: Path) -> tuple[Path, int]:
+    """Make this process's file, and lock it. Raises OSError, and then there is none."""
+    mine = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+    descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A power cut must not take the file that tells of it.
+        sync_to_disk(folder)
+    except BaseException:
+        mine.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
     return mine, descriptor
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 from collections.abc import Iterator
@@ -195,6 +197,22 @@ def test_a_presence_is_left_once_and_by_its_own_process_alone(tmp_path: Path) ->
     here._pid -= 1
     here.leave()
     here.leave()
+    assert marks(tmp_path) == []
+
+
+def test_who_could_not_open_a_store_is_nowhere_counted_as_somebody_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    Store.open(tmp_path).close()
+    with monkeypatch.context() as disk:
+        disk.setattr(presence, "sync_to_disk", fails)
+        for _ in range(3):
+            with pytest.raises(StoreError, match="Input/output error"):
+                Presence(tmp_path)
+    assert presence.look(tmp_path) == ([], [])
     assert marks(tmp_path) == []
 
 
