@@ -124,13 +124,13 @@ class Environment:
         self._readers: Counter[int] = Counter()  # open reads by thread
         self._moving = False
         self._tables: dict[bytes, Table] = {}
-        self._env = self._open(map_size)
-        try:
+        with contextlib.ExitStack() as opened:
+            self._env = self._open(map_size)
+            opened.callback(self._env.close)
             self._turns = Turns(path / TURNS_FILE, clock)
+            opened.callback(self._turns.close)
             self.check_readers()
-        except BaseException:
-            self._env.close()
-            raise
+            opened.pop_all()
 
     def _open(self, map_size: int) -> lmdb.Environment:
         """Reserve the map; where the system denies that much address space, less."""
@@ -253,13 +253,25 @@ class Environment:
         with self._guarded(), self._turn():
             while True:
                 try:
-                    with self._env.begin(write=True) as transaction:
-                        return work(cast(Transaction, transaction))
+                    return self._attempt(work)
                 except lmdb.MapFullError:
                     size = self.map_size * 2
                 except lmdb.MapResizedError:
                     size = 0
                 self._resize(size)
+
+    def _attempt(self, work: Callable[[Transaction], T]) -> T:
+        """`work` in one transaction: committed, or taken back if it raises."""
+        with self._env.begin(write=True) as transaction:
+            try:
+                return work(cast(Transaction, transaction))
+            except BaseException:
+                # py-lmdb 3.0.0 takes a transaction back once no other thread is inside one of
+                # its calls, and who waits for the GIL after one counts as inside: while several
+                # read, that never comes.
+                with self._still(0.0):
+                    transaction.abort()
+                raise
 
     def writing_seconds(self) -> float:
         """How long the write of this process that is under way has lasted; 0.0: there is none."""
@@ -309,6 +321,9 @@ class Environment:
     def _resize(self, size: int) -> None:
         """Set the map's size (0: adopt what another process set) once nobody reads."""
         with self._still() as nobody_reads:
+            # Another thread may have been faster, and may write already in what it adopted.
+            if not size and self._is_adopted():
+                return
             if not nobody_reads or threading.get_ident() in self._readers:
                 raise StoreFullError(
                     f"The map of {self.path} has to grow and an open snapshot keeps it from that."
@@ -320,17 +335,24 @@ class Environment:
                     f"The map of {self.path} is full and cannot grow: {error}."
                 ) from error
 
+    def _is_adopted(self) -> bool:
+        """Whether the map is as large as the file says."""
+        try:
+            self._env.begin().abort()
+        except lmdb.MapResizedError:
+            return False
+        return True
+
     @contextlib.contextmanager
-    def _still(self) -> Iterator[bool]:
-        """Hold back readers; whether all of other threads have left."""
+    def _still(self, seconds: float = _READERS_LEAVE_SECONDS) -> Iterator[bool]:
+        """Hold back readers; whether all of other threads have left within `seconds`. Those that
+        have not may go on with what they read, and begin nothing."""
         me = threading.get_ident()
         with self._gate:
             self._gate.wait_for(lambda: not self._moving)
             self._moving = True
             try:
-                yield self._gate.wait_for(
-                    lambda: not self._readers.keys() - {me}, timeout=_READERS_LEAVE_SECONDS
-                )
+                yield self._gate.wait_for(lambda: not self._readers.keys() - {me}, timeout=seconds)
             finally:
                 self._moving = False
                 self._gate.notify_all()
@@ -359,7 +381,8 @@ class Environment:
 
     def copy(self, target: Path, *, compact: bool) -> None:
         """A consistent copy of the data file into the existing empty folder `target`, on its
-        disk when this returns."""
+        disk when this returns. A write of this process that fails meanwhile waits for it, and
+        readers with it."""
         with self._guarded(target):
             if not compact:
                 # LMDB takes its writer lock for a moment; who could not have it is told so now.

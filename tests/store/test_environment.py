@@ -24,6 +24,7 @@ from tests.store.processes import hear, run_python, say, start_python
 
 PREFIXES = ["", "0", "ab", "abc"]
 LONG = 60
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 @pytest.fixture
@@ -187,6 +188,43 @@ def test_a_map_that_another_process_grew_is_adopted_by_many_readers_at_once_and_
         other.communicate(timeout=LONG)
 
 
+def test_who_reads_while_another_thread_has_adopted_a_grown_map_and_writes_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the map too small at one moment, and the writer is faster."""
+    adopting, writing, read = threading.Event(), threading.Event(), threading.Event()
+    original = Environment._resize
+
+    def late(env: Environment, size: int) -> None:
+        if not adopting.is_set():
+            adopting.set()
+            assert writing.wait(LONG)
+        original(env, size)
+
+    with Store.open(tmp_path, map_size=MIB) as store, start_python(_GROWS, tmp_path) as other:
+        store.add_many(entries(50))
+        say(other, "40")
+        assert hear(other) == "40"
+        monkeypatch.setattr(Environment, "_resize", late)
+
+        def count() -> None:
+            with store.snapshot() as snapshot:
+                assert snapshot.entry_count == 90
+            read.set()
+
+        def work(transaction: Transaction) -> None:
+            writing.set()
+            assert read.wait(LONG)
+
+        def write() -> None:
+            assert adopting.wait(LONG)
+            store.environment.write(work)
+
+        with ThreadPoolExecutor(2) as pool:
+            all_done(pool.submit(count), pool.submit(write))
+        other.communicate(timeout=LONG)
+
+
 def test_where_the_system_denies_the_address_space_less_is_reserved(tmp_path: Path) -> None:
     code = """
 import resource, sys
@@ -278,6 +316,37 @@ def test_an_exception_inside_a_write_leaves_nothing_and_the_next_write_goes_on(
     assert get(env, b"next") == b"one"
 
 
+def test_a_write_that_fails_ends_while_many_others_go_on_reading(tmp_path: Path) -> None:
+    readers, reads = 6, 4_000
+    reading, over = threading.Semaphore(0), threading.Event()
+    with Store.open(tmp_path) as store, ThreadPoolExecutor(readers) as pool:
+        store.add_many(entries(200))
+
+        def read() -> bool:
+            """Whether the write was over before the last of many reads."""
+            for n in range(reads):
+                with store.snapshot() as snapshot:
+                    view = snapshot.view("notes")
+                    assert view is not None
+                    view.ids("7")
+                if n == 200:
+                    reading.release()
+                if over.is_set():
+                    return True
+            return False
+
+        def fail(transaction: Transaction) -> None:
+            for _ in range(readers):
+                assert reading.acquire(timeout=LONG)
+            raise ZeroDivisionError
+
+        done = [pool.submit(read) for _ in range(readers)]
+        with pytest.raises(ZeroDivisionError):
+            store.environment.write(fail)
+        over.set()
+        assert [future.result(LONG) for future in done] == [True] * readers
+
+
 def test_ctrl_c_in_the_middle_of_a_batch_leaves_nothing_and_frees_the_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +421,22 @@ def test_closing_waits_for_who_reads_in_another_thread(tmp_path: Path) -> None:
 
 
 # --- LMDB's errors in our words -----------------------------------------------------------
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the system does not tell")
+def test_an_opening_that_fails_at_its_end_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(env: Environment) -> int:
+        raise StoreError("the disk failed")
+
+    Environment(tmp_path, map_size=MIB).close()
+    before = len(list(DESCRIPTORS.iterdir()))
+    monkeypatch.setattr(Environment, "check_readers", fails)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="the disk failed"):
+            Environment(tmp_path, map_size=MIB)
+    assert len(list(DESCRIPTORS.iterdir())) == before
 
 
 def test_a_second_open_in_one_process_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
