@@ -34,6 +34,9 @@ MAX_COLLECTIONS_PER_AUTHOR = 4_096
 # Interests are matched against every collection's name, once a session.
 MAX_PATTERNS = 64
 MAX_PATTERN = 511
+# Segments of all patterns of one list in a HELLO: 16 in each. Every one is a bit of the number
+# that is worked with for each segment of a name, so that 128 segments take 30 us at most.
+MAX_PATTERN_SEGMENTS = 1_024
 
 # --- what one author, and one peer, may fill a node with ---------------------------------
 
@@ -109,7 +112,7 @@ BYTES_PER_STEP = 16
 MIN_TOLD_BYTES = 1 * MIB
 # Sketches that a session keeps at one moment; each is a part of 130 KiB or less of the cache.
 HELD_SKETCHES = 64
-# Ids that are encoded for a sketch which is not kept: 0.1 s of work.
+# Ids that are encoded for a sketch which is not kept: 0.1 s of work. A range of more is split.
 MAX_ENCODED_IDS = 131_072
 # Ids in one item of a WANT, so that an item fits into a message.
 MAX_WANTED_IDS = 16_384
@@ -117,6 +120,10 @@ MAX_WANTED_IDS = 16_384
 LISTED_COLLECTIONS = 64
 # First a pass, then "reconcile again, at most twice".
 MAX_PASSES = 3
+# Ids that a session names of what is missing here: 'diff' keeps them, some 300 bytes each.
+MAX_TOLD_IDS = 4_194_304
+# How many more they may be than were found to be missing: sets grow while they are asked about.
+SPARE_TOLD_IDS = 65_536
 # Batches of arrived entries that may wait for their commit, per connection: 2 MiB, so that
 # some are verified and some on their way while others are written.
 UNCOMMITTED_BATCHES = 8
@@ -170,16 +177,19 @@ MAX_CERTIFICATE = 1 * KIB
 
 # Bitcoin's figure. Each costs about 52 KiB idle and a bounded few MiB at work.
 MAX_CONNECTIONS = 125
-# To which an operator may raise it: half a GiB idle, and as many files as systems let a process
-# open without being told to let it open more.
+# To which an operator may raise it: half a GiB idle. 'serve' lets itself open as many files, which
+# most systems allow a process that asks.
 MOST_CONNECTIONS = 10_000
+# Files that a node has open besides, at most: some 20 of its own, connections to the page and to
+# log heights, pipes to the processes that verify, and what its threads read and write.
+SPARE_FILES = 384
 # Several nodes behind one router, and no more than a fifteenth of the places for one host.
 MAX_CONNECTIONS_PER_ADDRESS = 8
 # A node that dials anew before we noticed that its last connection is dead has two.
 MAX_CONNECTIONS_PER_KEY = 2
-# Connections without a key yet: as many as ACCEPTS_PER_SECOND lets come at one moment, or most of
-# 50 peers that dial at once would be turned away. Each costs about 60 KiB. A flood at that rate
-# leaves each two seconds for its two round trips.
+# Connections that are not let in yet: as many as ACCEPTS_PER_SECOND lets come at one moment, or
+# most of 50 peers that dial at once would be turned away. Each costs about 60 KiB. A flood at that
+# rate leaves each two seconds for its two round trips.
 MAX_PENDING = 100
 MAX_PENDING_PER_ADDRESS = 4
 # A handshake costs us about 2.5 ms of computing, so this is an eighth of a core at most.
@@ -199,6 +209,9 @@ MAX_PENALTIES = 4_096
 MAX_PEERS = 10_000
 MAX_PEERS_FILE = 8 * MIB
 MAX_PEER_NAME = 64
+# Of nodes that are not listed, those that came last are shown, so that an operator finds the key of
+# who is to be listed; an open node that many come to shows no more of them either.
+MAX_STRANGERS = 1_000
 # Circles of people that one person tells apart.
 MAX_GROUPS = 16
 MAX_GROUP_NAME = 32
@@ -345,7 +358,8 @@ COMMIT_SECONDS = 0.1
 # Entries, or KiB, in the first such commit, before it is known how long that takes; and in any.
 FIRST_COMMIT = 2_048
 MOST_IN_COMMIT = 16_384
-# Payloads that are dropped in one transaction, some 50 ms: whoever serves waits for one.
+# Payloads that are dropped in one transaction, some 50 ms: whoever serves waits for one. It ends
+# before that after COMMIT_SECONDS, where an index takes longer.
 DROPS_COMMIT = 1_000
 # Entries that are looked at in one snapshot while choosing them.
 ENTRIES_PER_READ = 1_024
@@ -363,6 +377,8 @@ WRITER_INBOX_BYTES = 8 * MIB
 # Of one peer that may wait there even then, or who floods it would keep others out of it: two
 # ordinary batches, so that one is at hand while the other is written.
 WRITER_PEER_BYTES = 512 * KIB
+# What an entry counts there at least, since two objects stand for it however short it is.
+LEAST_ENTRY_BYTES = 100
 # Processes that verify, by default: five times as many entries a second as one writer stores on
 # the machines of today, at some 15 MB each.
 MAX_VERIFIERS = 4

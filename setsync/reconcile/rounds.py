@@ -32,7 +32,7 @@ from setsync.reconcile.questions import (
     Range,
 )
 from setsync.reconcile.sketch import U64, short_ids
-from setsync.reconcile.sketching import Held, Talk, answer_sketch
+from setsync.reconcile.sketching import Held, Talk, answer_sketch, is_sketched
 from setsync.reconcile.view import IdArray, SetView, id_array
 from setsync.reconcile.wants import (
     ALL,
@@ -71,7 +71,10 @@ def answer(question: Question, views: Views, key: bytes, held: Held) -> Answer:
                 return Answer((len(ids),), ids.tobytes())
             return Answer((len(ids),), encode_ids(list_ids(ids, bits, key)[0], bits))
         case AskSketch(place):
-            return answer_sketch(question, held.get(place, view))
+            symbols = held.get(place, view)
+            if symbols is None:
+                return Answer((view.summary(place.prefix).count,))
+            return answer_sketch(question, symbols)
         case _:
             assert_never(question)
 
@@ -207,7 +210,7 @@ class Initiator:
         if place.collection not in self._compared:
             self._compared.add(place.collection)
             self._effort.allow(view.summary("").count)
-        match self._closer(opened, mine):
+        match self._closer(opened, mine, view):
             case Closer.PUSH_ALL:
                 if mine:
                     self.difference.push.append((place, mine))
@@ -232,7 +235,7 @@ class Initiator:
             case closer:
                 assert_never(closer)
 
-    def _closer(self, opened: _Open, mine: int) -> Closer:
+    def _closer(self, opened: _Open, mine: int, view: SetView) -> Closer:
         """What the cost model says. With a sketch under way, of the sets as they were then:
         what came since is not in the difference it will tell."""
         talk = opened.talk
@@ -244,7 +247,10 @@ class Initiator:
             len(opened.range.prefix),
             opened.expected,
             cells=talk.have if talk is not None else 0,
-            sketches=self._sketches and not opened.burnt and opened.failed < _FAILURES,
+            sketches=self._sketches
+            and not opened.burnt
+            and opened.failed < _FAILURES
+            and is_sketched(view, opened.range.prefix),
             certain=self._certain,
         )
 
@@ -349,10 +355,15 @@ class Initiator:
         self.difference.missing_here += want_ids(place, id_array(b"".join(sorted(theirs - mine))))
 
     def _take_sketch(self, opened: _Open, given: Answer, view: SetView) -> None:
-        """Decoded: the range is closed. Not yet: it stays open, with a better estimate. Never:
-        it stays open, to be split."""
+        """Decoded: the range is closed. Not yet: it stays open, with a better estimate. Never, or
+        not to be had: it stays open, to be split."""
         talk = opened.talk
         assert talk is not None
+        if len(given.numbers) == 1 and not given.blob:
+            # It is too large there to be sketched.
+            opened.theirs, opened.burnt = given.numbers[0], True
+            self._open.append(opened)
+            return
         verdict = talk.take(given)
         if isinstance(verdict, Complete) and self._take_difference(opened.range, verdict, view):
             return

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from setsync.errors import Abort, PeerError
 from setsync.limits import HELD_SKETCHES, MAX_ENCODED_IDS
 from setsync.reconcile.peel import Complete, Decoder, Hostile, NeedMore
 from setsync.reconcile.policy import FIRST_COUNTS, FIRST_SUMS, MARGIN
@@ -38,10 +37,16 @@ _CELL_BYTES = SUM_BYTES + CHECK_BYTES
 _REQUESTS = 4
 
 
+def is_sketched(view: SetView, prefix: str) -> bool:
+    """Whether a range's sketch may be asked for: that of a whole collection, one that is kept,
+    and one of at most MAX_ENCODED_IDS ids."""
+    return not prefix or view.summary(prefix).count <= MAX_ENCODED_IDS or view.keeps_sketch(prefix)
+
+
 class Held:
     """The sketches of one session, each as it was when first asked for.
 
-    `encoded` counts the ids whose encoding that took; a cached sketch is as much work as
+    `encoded` counts the ids whose encoding that took; a sketch that is kept is as much work as
     its cells.
     """
 
@@ -49,20 +54,17 @@ class Held:
         self.encoded = 0
         self._symbols: OrderedDict[Range, Symbols] = OrderedDict()
 
-    def get(self, place: Range, view: SetView) -> Symbols:
-        """The sketch of a range. The one unused for longest goes first: asked about again, it
-        would be of another moment and not decode, and its range would be split.
-
-        Raises PeerError for a range that is neither kept as a sketch nor small.
+    def get(self, place: Range, view: SetView) -> Symbols | None:
+        """The sketch of a range, or None where it is not sketched. The one unused for longest
+        goes first: asked about again, it would be of another moment and not decode, and its
+        range would be split.
         """
         symbols = self._symbols.get(place)
         if symbols is None:
+            if not is_sketched(view, place.prefix):
+                return None
             count = view.summary(place.prefix).count
-            self.encoded += count if len(place.prefix) > 1 else min(count, CELLS)
-            if len(place.prefix) > 1 and count > MAX_ENCODED_IDS:
-                raise PeerError(
-                    f"A sketch of over {MAX_ENCODED_IDS} ids was asked for.", Abort.TOO_LARGE
-                )
+            self.encoded += min(count, CELLS) if view.keeps_sketch(place.prefix) else count
             symbols = view.sketch(place.prefix)
         self._symbols[place] = symbols
         self._symbols.move_to_end(place)

@@ -60,6 +60,9 @@ class SetView(Protocol):
         """The first CELLS coded symbols of the range, under the universal key. Not to be
         changed: others may hold the same."""
 
+    def keeps_sketch(self, prefix: str) -> bool:
+        """Whether that is at hand; else it takes reading and encoding all ids of the range."""
+
 
 def id_array(joined: bytes) -> IdArray:
     """Joined 32-byte ids as rows."""
@@ -96,6 +99,10 @@ class EmptyView:
 
         return Symbols.empty(0, CELLS, SketchKey.UNIVERSAL)
 
+    def keeps_sketch(self, prefix: str) -> bool:
+        """There is nothing to keep."""
+        return False
+
 
 class ListView:
     """A `SetView` of a list of ids, computed straight from the definitions."""
@@ -121,7 +128,18 @@ class ListView:
         """Encoded afresh."""
         return encode_view(self, prefix)
 
+    def keeps_sketch(self, prefix: str) -> bool:
+        """None is kept."""
+        return False
+
+    def count(self, prefix: str) -> int:
+        """How many ids of the range there are, and no digest of them."""
+        return len(self._places(prefix))
+
     def _range(self, prefix: str) -> list[bytes]:
+        places = self._places(prefix)
+        return self._ids[places.start : places.stop]
+
+    def _places(self, prefix: str) -> range:
         low = bisect_left(self._ids, lowest(prefix))
-        high = bisect_right(self._ids, highest(prefix))
-        return self._ids[low:high]
+        return range(low, bisect_right(self._ids, highest(prefix)))

@@ -227,7 +227,7 @@ class Store:
 
     def drop_many(self, entries: Sequence[tuple[str, bytes]]) -> Dropped:
         """Remove the payloads of (collection, id) in one transaction, but for those that the
-        system or an index needs.
+        system or an index needs, and for those that are left when COMMIT_SECONDS are over.
 
         Raises NoSuchEntryError, and then nothing is removed.
         """
@@ -628,11 +628,15 @@ class CollectionView(TrieView):
 
     def sketch(self, prefix: str) -> Symbols:
         """From the cache, caught up; a small or deep range is encoded afresh."""
-        from setsync.store.sketches import is_kept
-
-        if is_kept(self.summary(prefix).count, prefix, self._whole):
+        if self.keeps_sketch(prefix):
             return self._cached(prefix, super().sketch)
         return super().sketch(prefix)
+
+    def keeps_sketch(self, prefix: str) -> bool:
+        """Of a large collection, and of a very large one's first-level ranges."""
+        from setsync.store.sketches import is_kept
+
+        return is_kept(self.summary(prefix).count, prefix, self._whole)
 
 
 class LmdbSnapshot:

@@ -353,6 +353,10 @@ class TrieView:
         """Encoded afresh from the ids."""
         return encode_view(self, prefix)
 
+    def keeps_sketch(self, prefix: str) -> bool:
+        """A trie keeps none."""
+        return False
+
     def _few_ids(self, prefix: str) -> list[bytes]:
         """The ids of a range that lies within one leaf."""
         low = lowest(prefix)

@@ -8,13 +8,15 @@ from setsync import limits
 from setsync.errors import PeerError
 from setsync.reconcile.effort import Answering, Asking, answer_steps, told_bytes
 from setsync.reconcile.labels import FULL, SHORT
+from setsync.reconcile.questions import AskSketch, Range
 from setsync.reconcile.rounds import Initiator, answer
 from setsync.reconcile.sketching import Held
 from setsync.reconcile.view import ListView
 from tests.helpers import some_bytes
 
 KEY = some_bytes("key")
-POOL = [some_bytes("effort", at) for at in range(6_000)]
+LARGE = [some_bytes("effort", at) for at in range(20_000)]
+POOL = LARGE[:6_000]
 
 SHAPES = {
     "a few differ": (POOL[:3_000], POOL[5:3_005]),
@@ -51,6 +53,31 @@ def test_the_honest_need_a_fraction_of_what_is_allowed(
     allowed = limits.STEPS_PER_ID * len(theirs) + limits.SPARE_STEPS
     assert 4 * answering.steps <= allowed
     assert answering.told <= max(2 * 32 * len(theirs), limits.MIN_TOLD_BYTES) * 3 / 4
+
+
+def test_a_range_that_is_encoded_again_and_again_uses_up_what_a_session_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the responder does not keep is as much work each time, however cheap the questions
+    are between which it is forgotten."""
+    monkeypatch.setattr(limits, "SPARE_STEPS", limits.SPARE_STEPS // 8)
+    ids = [bytes([id_[0] & 15]) + id_[1:] for id_ in LARGE]
+    views, held, answering = {0: ListView(ids)}, Held(), Answering()
+    pushed_out = [Range(0, f"f{at:03x}") for at in range(limits.HELD_SKETCHES)]
+
+    def ask(times: int = 1) -> None:
+        for place in times * [Range(0, "0"), *pushed_out]:
+            question, encoded = AskSketch(place, 0, 1, 0, 0), held.encoded
+            given = answer(question, views, KEY, held)
+            steps = answer_steps(question, given, held.encoded - encoded)
+            answering.charge(steps, told_bytes(given), len(ids), 1)
+
+    ask()
+    assert held.encoded == len(ids)
+    allowed = limits.STEPS_PER_ID * len(ids) + limits.SPARE_STEPS
+    with pytest.raises(PeerError, match="More was asked"):
+        ask(allowed // len(ids))
+    assert held.encoded <= allowed + len(ids)
 
 
 def test_passes_over_the_same_sets_buy_nothing_more() -> None:

@@ -15,8 +15,9 @@ from setsync.reconcile.labels import FULL, SHORT
 from setsync.reconcile.policy import FIRST_COUNTS, Closer, choose
 from setsync.reconcile.questions import Answer, AskChildren, AskList, AskSketch, Question
 from setsync.reconcile.rounds import Initiator, answer
+from setsync.reconcile.sketch import Symbols
 from setsync.reconcile.sketching import Held
-from setsync.reconcile.view import ListView
+from setsync.reconcile.view import ListView, SetView, encode_view
 from setsync.reconcile.wants import ALL, resolve
 from tests.helpers import some_bytes
 
@@ -191,6 +192,45 @@ def test_a_sketch_that_claims_ids_of_ours_that_we_do_not_have_is_not_believed() 
     mine, theirs = [*both, *ids_of(2, "mine")], [*both, *ids_of(2, "theirs")]
     talked = Talked(mine, theirs, change=swap)
     assert talked.there <= set(mine)
+
+
+def test_a_range_with_too_many_ids_to_encode_is_split_and_neither_side_encodes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ids under one digit cost their author sixteen hashes each."""
+    most = 15_000
+    encoded: list[int] = []
+
+    def encode(view: SetView, prefix: str) -> Symbols:
+        encoded.append(view.summary(prefix).count if prefix else 0)
+        return encode_view(view, prefix)
+
+    monkeypatch.setattr("setsync.reconcile.sketching.MAX_ENCODED_IDS", most)
+    monkeypatch.setattr("setsync.reconcile.view.encode_view", encode)
+    both, few, many, others = [
+        [bytes([id_[0] & 15]) + id_[1:] for id_ in ids_of(count, what)]
+        for count, what in ((12_000, "both"), (1_000, "few"), (9_000, "many"), (9_000, "others"))
+    ]
+    for mine, theirs in ((few, many), (many, others)):
+        talked = Talked(both + mine, both + theirs)
+        assert_truth(talked, both + mine, both + theirs)
+        assert talked.used(AskSketch)
+        assert talked.used(AskChildren)
+    assert max(encoded) <= most
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_030, 2**40])
+def test_a_responder_that_says_no_sketch_is_asked_for_smaller_ranges(size: int) -> None:
+    def none(question: Question, given: Answer) -> Answer:
+        return Answer((size,)) if isinstance(question, AskSketch) else given
+
+    both = ids_of(3_000)
+    mine, theirs = both + ids_of(30, "mine"), both + ids_of(30, "theirs")
+    talked = Talked(mine, theirs, change=none)
+    assert talked.used(AskSketch) <= 17
+    assert talked.there >= set(mine) - set(theirs)
+    if size > 1:
+        assert_truth(talked, mine, theirs)
 
 
 @pytest.mark.parametrize("factor", [0, 3, 1_000])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from setsync.errors import DamagedStoreError
 from setsync.reconcile.catalogue import NumberedViews
 from setsync.reconcile.digest import HEX
-from setsync.reconcile.questions import Answer, AskSketch, Question
+from setsync.reconcile.questions import Answer, AskSketch, Question, Range
 from setsync.reconcile.rounds import Initiator, answer
 from setsync.reconcile.sketch import U64, SketchKey, Symbols, encode, short_ids
 from setsync.reconcile.sketching import Held
@@ -95,6 +95,23 @@ def test_a_cache_that_another_process_left_behind_begins_anew(tmp_path: Path) ->
         assert_same(store)
         store.add_many(some[190:])
         assert_same(store)
+
+
+@pytest.mark.parametrize(("prefix", "is_kept"), [("", True), ("a", False), ("a3", False)])
+def test_what_is_kept_costs_a_session_its_cells_and_all_else_its_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, is_kept: bool
+) -> None:
+    monkeypatch.setattr("setsync.reconcile.sketching.CELLS", 3)
+    held = Held()
+    with Store.open(tmp_path / "store") as store:
+        store.add_many(entries(170))
+        with store.snapshot() as snapshot:
+            view = snapshot.view("notes")
+            assert view is not None
+            assert view.keeps_sketch(prefix) is is_kept
+            held.get(Range(0, prefix), view)
+            count = view.summary(prefix).count
+    assert held.encoded == (3 if is_kept else count)
 
 
 def test_what_a_session_holds_does_not_change_when_the_set_grows(tmp_path: Path) -> None:
