@@ -16,7 +16,7 @@ from bamboo_compat.decisions.view import View
 from bamboo_compat.set.branches import KINDS_BY_NUMBER
 from bamboo_compat.set.findings import Told, findings_of
 from bamboo_compat.set.format import collection_of, profile_of
-from bamboo_compat.set.layout import Flag, LogRow, Node
+from bamboo_compat.set.layout import Flag, LogRow, Node, id_of
 from bamboo_compat.set.reading import MAX_BRANCHES, Reader
 from bamboo_compat.set.segments import Item, Segment, segments
 from setsync.store.contract import Snapshot
@@ -146,7 +146,7 @@ def _items(view: View, row: LogRow, found: Branches, most: int) -> Iterator[Item
         yield Item(
             node.seq_num,
             node.id,
-            node.backlink if node.has(Flag.BACKLINK_FOUND) else None,
+            id_of(node.backlink) if node.has(Flag.BACKLINK_FOUND) else None,
             _look(reader, node, found, most, is_decided and view.is_set_aside(row, node)),
             node.has(Flag.END_OF_LOG),
             node.has(Flag.WITHHELD),

@@ -25,7 +25,7 @@ from typing import assert_never
 from blake3 import blake3
 
 from bamboo_compat.core.examining import Member, examine
-from bamboo_compat.core.forks import fork_id
+from bamboo_compat.core.forks import double_id, fork_id
 from bamboo_compat.core.profiles import PROFILES, read_operation
 from bamboo_compat.core.proofs import (
     MAX_CHAIN,
@@ -210,7 +210,7 @@ def _double_schema(ones: list[Member], twos: list[Member], profile: str) -> Fork
     _want_order(one, two)
     is_schema = PROFILES[profile].log_per == "schema"
     subject = _common_schema(one, two) if is_schema else _common_document(ones, twos)
-    id = fork_id(ForkKind.DOUBLE_SCHEMA, one.author, 0, 0, subject.encode("utf-8"))
+    id = double_id(PROFILES[profile], one.author, subject.encode("utf-8"))
     return _claim(ForkKind.DOUBLE_SCHEMA, one, two, id, subject=subject, profile=profile)
 
 

@@ -5,7 +5,7 @@ with the same entries report the same forks under the same ids, in the same orde
 
 | offset | size | what a fork's id is BLAKE3-256 of |
 |---|---|---|
-| 0 | 1 | kind: 1 branch, 2 double_schema, 3 after_end |
+| 0 | 1 | 1 branch, 2 double_schema of a schema, 3 after_end, 4 double_schema of a document |
 | 1 | 32 | author |
 | 33 | 8 | log id, unsigned big-endian; 0 for double_schema |
 | 41 | 8 | sequence number, unsigned big-endian; 0 for double_schema |
@@ -26,13 +26,24 @@ from bamboo_compat.core.profiles import Profile
 from bamboo_compat.core.report import Branch, Fork, ForkKind
 from bamboo_compat.core.yamf import Flavour
 
-_KINDS = {ForkKind.BRANCH: 1, ForkKind.DOUBLE_SCHEMA: 2, ForkKind.AFTER_END: 3}
+_KINDS = {ForkKind.BRANCH: 1, ForkKind.AFTER_END: 3}
+# A schema may be called like a document, and be a fork beside it: by what a log is for.
+_DOUBLE = {"schema": 2, "document": 4}
 
 
 def fork_id(kind: ForkKind, author: bytes, log_id: int, seq_num: int, parent: bytes) -> bytes:
-    """The id of the fork at this point; see the table above."""
+    """The id of the branch or the after_end at this point; see the table above."""
+    return _digest(_KINDS[kind], author, log_id, seq_num, parent)
+
+
+def double_id(profile: Profile, author: bytes, subject: bytes) -> bytes:
+    """The id of the double_schema about this schema or document; see the table above."""
+    return _digest(_DOUBLE[profile.log_per], author, 0, 0, subject)
+
+
+def _digest(first: int, author: bytes, log_id: int, seq_num: int, last: bytes) -> bytes:
     place = log_id.to_bytes(8, "big") + seq_num.to_bytes(8, "big")
-    digest: bytes = blake3(bytes([_KINDS[kind]]) + author + place + parent).digest()
+    digest: bytes = blake3(bytes([first]) + author + place + last).digest()
     return digest
 
 
@@ -158,7 +169,7 @@ def _double_schemas(
             continue
         ordered = [firsts[log_id] for log_id in sorted(firsts)]
         yield Fork(
-            id=fork_id(ForkKind.DOUBLE_SCHEMA, author, 0, 0, subject.encode("utf-8")),
+            id=double_id(profile, author, subject.encode("utf-8")),
             kind=ForkKind.DOUBLE_SCHEMA,
             author=author,
             log_id=ordered[0].log_id,

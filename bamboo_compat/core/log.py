@@ -78,6 +78,7 @@ class Logbook:
         self._nodes: dict[bytes, Node] = {}  # by BLAKE3, and in YAMF logs by BLAKE2b too
         self._order: list[Node] = []
         self._loose: list[Node] = []  # with links to what is not here
+        self._followed: set[bytes] = set()  # BLAKE2b of what operations follow and is not here
         self._twins = bytearray()
         self._schemas: dict[str, str] = {}
         self._problems: list[Problem] = []
@@ -160,6 +161,9 @@ class Logbook:
         if member.schema is not None:
             node.schema = self._schemas.setdefault(member.schema, member.schema)
             node.previous = member.previous
+            previous = self._target(member.previous)
+            if isinstance(previous, bytes) and _is_yamf(previous):
+                self._followed.add(previous[2:])
 
     def _target(self, link: bytes | None) -> Node | bytes | None:
         """The entry that a link names, or the link itself as long as that is not here."""
@@ -167,7 +171,10 @@ class Logbook:
 
     def _resolve(self) -> None:
         """Try again the links to what came later."""
-        if any(_is_yamf(node.backlink) or _is_yamf(node.lipmaalink) for node in self._loose):
+        self._followed = {digest for digest in self._followed if digest not in self._nodes}
+        if self._followed or any(
+            _is_yamf(node.backlink) or _is_yamf(node.lipmaalink) for node in self._loose
+        ):
             # Some entry calls another by BLAKE2b though that one uses BLAKE3 itself.
             for number, node in enumerate(self._order):
                 twin = bytes(self._twins[64 * number : 64 * number + 64])

@@ -17,7 +17,8 @@ MAX_REASON = 200
 LOCK_SECONDS = 10.0
 # Forks of one log that are looked at, the lowest first; the next one counts as undecided.
 MAX_FORKS = 1_000
-# Heads of one log: with more, nobody says which is meant. Each costs a walk of a few steps.
+# Heads of one log: with more, nobody says which is meant. Each costs a walk of a few steps down
+# to where one walked before, however many forks were decided.
 MAX_HEADS = 10_000
 # Statements and records of one fork that a page tells, the newest.
 MAX_HISTORY = 100

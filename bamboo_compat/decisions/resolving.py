@@ -8,14 +8,14 @@ of which fewer than two sides are left is moot: nobody needs to decide it. What 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bamboo_compat.core.lipmaa import lipmaa
 from bamboo_compat.core.report import ForkKind, Standing
-from bamboo_compat.core.yamf import PREFIX
-from bamboo_compat.set.layout import LINK_BYTES, Node
+from bamboo_compat.set.layout import Node, link_of, link_to
 
 _FEWEST = 2
 
@@ -69,24 +69,48 @@ class Resolution:
         return self.tips[0] if len(self.tips) == 1 and self.is_whole else None
 
 
+class _Cut(NamedTuple):
+    """From which number on the way to an entry is set aside, and by which fork. `stump`: the
+    entry just below, where the way leads over it."""
+
+    seq_num: int
+    fork: bytes
+    stump: Node | None = None
+
+
+class _Known(NamedTuple):
+    """What the ways down from an entry say. `cut`: of the entry itself; `cut_above`: of what
+    stands on it. `is_whole`: one of the ways has no gap before the lowest fork."""
+
+    cut: _Cut | None
+    cut_above: _Cut | None
+    is_whole: bool
+
+
 class Resolver:
-    """One log's forks, and what they set aside."""
+    """One log's forks, and what they set aside.
+
+    The ways down from many entries soon run together. So each entry on them is looked at once:
+    what is known of those that its links lead to says all about it.
+    """
 
     def __init__(self, ground: Ground, forks: Sequence[LogFork]) -> None:
         self._ground = ground
         self._forks = forks
         self._decided = [fork for fork in forks if fork.chosen is not None]
-        self._known: dict[tuple[bytes, int], Node | None] = {}
+        self._verdicts = _Verdicts(self._decided)
+        self._steps = _steps(forks)
+        self._known: dict[bytes, _Known] = {}
 
     def resolve(self, heads: Sequence[Node], *, is_whole: bool = True) -> Resolution:
         """`heads`: the entries of the log that no backlink leads to."""
         undecided = [fork for fork in self._forks if fork.chosen is None]
         moot = {fork.id for fork in undecided if self._is_moot(fork)}
         still = [fork for fork in undecided if fork.id not in moot]
-        tips = self._tips(heads)
+        tips, passed = self._tips(heads)
         return Resolution(
             tips,
-            self._trusted(tips, min((fork.seq_num for fork in still), default=None)),
+            self._trusted(passed, min((fork.seq_num for fork in still), default=None), tips),
             tuple(fork.id for fork in still),
             tuple(fork.id for fork in self._decided),
             tuple(fork.id for fork in undecided if fork.id in moot),
@@ -96,35 +120,7 @@ class Resolver:
     def set_aside_by(self, node: Node) -> bytes | None:
         """The id of the fork whose decision sets an entry aside, of several the lowest."""
         cut = self._cut(node)
-        return None if cut is None else cut[1]
-
-    # --- what is set aside ----------------------------------------------------------------
-
-    def _cut(self, node: Node) -> tuple[int, bytes] | None:
-        """From which number on the way to an entry is set aside, and by which fork."""
-        cuts = [
-            (fork.seq_num, fork.id)
-            for fork in self._decided
-            if node.seq_num >= fork.seq_num and self._is_cut(node, fork)
-        ]
-        return min(cuts, default=None)
-
-    def _is_cut(self, node: Node, fork: LogFork) -> bool:
-        chosen = fork.chosen
-        assert chosen is not None
-        match fork.kind:
-            case ForkKind.DOUBLE_SCHEMA:
-                return chosen.log != node.log
-            case ForkKind.AFTER_END:
-                # That the log goes on sets nothing aside: how it does is a fork of its own.
-                at = self._ancestor(node, fork.seq_num - 1)
-                is_after = at is not None and at.id == _family(fork)
-                return is_after and chosen.id == _family(fork)
-            case ForkKind.BRANCH:
-                at = self._ancestor(node, fork.seq_num)
-                if at is None or at.id == chosen.id:
-                    return False
-                return not fork.parent or at.backlink == _family(fork)
+        return None if cut is None else cut.fork
 
     def _is_moot(self, fork: LogFork) -> bool:
         left = (node for node in fork.sides if self._cut(node) is None)
@@ -133,66 +129,165 @@ class Resolver:
         # Of an after_end they all stand on the marker; of a double_schema this log has one.
         return not _first(left, 1)
 
-    # --- the way down ---------------------------------------------------------------------
+    # --- what is set aside ----------------------------------------------------------------
 
-    def _ancestor(self, node: Node, seq_num: int) -> Node | None:
-        """The entry with a number that a node stands on, by the shortest way that is here."""
-        if node.seq_num < seq_num or seq_num < 1:
+    def _cut(self, node: Node) -> _Cut | None:
+        work = [node]
+        while work:
+            missing = self._settle(work[-1])
+            if missing is None:
+                work.pop()
+            else:
+                work.append(missing)
+        return self._known[node.id].cut
+
+    def _settle(self, node: Node) -> Node | None:
+        """Note what is known of an entry; or that to which a link leads, and of which nothing is
+        known yet."""
+        if node.id in self._known:
             return None
-        key = node.id, seq_num
-        if key not in self._known:
-            at: Node | None = node
-            while at is not None and at.seq_num > seq_num:
-                at = self._step(at, seq_num)
-            self._known[key] = at
-        return self._known[key]
-
-    def _step(self, node: Node, goal: int) -> Node | None:
-        if lipmaa(node.seq_num) >= goal:
-            target = self._ground.lipmaa_target(node)
-            if target is not None:
+        found: _Cut | None = None
+        is_whole = self._is_lowest(node)
+        for target in self._down(node):
+            known = self._known.get(target.id)
+            if known is None:
                 return target
-        return self._ground.parent(node)
+            found = _lower(found, known.cut_above)
+            is_whole = is_whole or known.is_whole
+        cut = _lower(found, self._verdicts.of(node, self._ground))
+        self._known[node.id] = _Known(cut, _lower(cut, self._verdicts.above(node)), is_whole)
+        return None
+
+    # --- the ways down --------------------------------------------------------------------
+
+    def _is_lowest(self, node: Node) -> bool:
+        return not self._steps or node.seq_num <= self._steps[0]
+
+    def _down(self, node: Node) -> Iterator[Node]:
+        """What the next steps down lead to: the shortest way to the next number that matters,
+        and where the way from there has a gap, over it."""
+        if self._is_lowest(node):
+            return
+        goal = self._steps[bisect_left(self._steps, node.seq_num) - 1]
+        jump = lipmaa(node.seq_num)
+        target = self._ground.lipmaa_target(node) if jump >= goal else None
+        if target is None:
+            target = self._ground.parent(node)
+        if target is not None:
+            yield target
+            known = self._known.get(target.id)
+            if known is not None and known.is_whole:
+                return
+        if jump < goal and (other := self._ground.lipmaa_target(node)) is not None:
+            yield other
 
     # --- what is left ---------------------------------------------------------------------
 
-    def _tips(self, heads: Sequence[Node]) -> tuple[Node, ...]:
-        tips: dict[bytes, Node] = {}
+    def _tips(self, heads: Sequence[Node]) -> tuple[tuple[Node, ...], dict[bytes, Node]]:
+        """Where what is left ends, and what the ways down from there lead over."""
+        tips: list[Node] = []
         stumps: dict[bytes, Node] = {}
         for head in heads:
-            found = self._left_of(head)
-            if found is not None:
-                (tips if found is head else stumps)[found.key] = found
-        for stump in sorted(stumps.values(), key=lambda node: -node.seq_num):
-            if not any(self._stands_on(tip, stump) for tip in tips.values()):
-                tips[stump.key] = stump
-        return tuple(sorted(tips.values(), key=lambda node: (-node.seq_num, node.id)))
-
-    def _left_of(self, head: Node) -> Node | None:
-        """The highest entry on the way down from a head that is not set aside."""
-        at: Node | None = head
-        while at is not None and (cut := self._cut(at)):
-            at = self._ancestor(at, cut[0] - 1)
-        return at
-
-    def _stands_on(self, node: Node, other: Node) -> bool:
-        found = self._ancestor(node, other.seq_num)
-        return found is not None and found.id == other.id
-
-    def _trusted(self, tips: Sequence[Node], doubt: int | None) -> int:
-        """Below each tip, and before the doubt, the first that is verified."""
-        found = 0
+            cut = self._cut(head)
+            if cut is None:
+                tips.append(head)
+            elif cut.stump is not None:
+                stumps[cut.stump.id] = cut.stump
+        passed: dict[bytes, Node] = {}
         for tip in tips:
-            at = tip if doubt is None or tip.seq_num < doubt else self._ancestor(tip, doubt - 1)
-            while at is not None and at.standing is not Standing.VERIFIED:
-                at = self._ground.parent(at)
-            found = max(found, at.seq_num if at is not None else 0)
+            self._pass(tip, passed)
+        for stump in sorted(stumps.values(), key=lambda node: -node.seq_num):
+            if stump.id not in passed:
+                tips.append(stump)
+                self._pass(stump, passed)
+        return tuple(sorted(tips, key=lambda node: (-node.seq_num, node.id))), passed
+
+    def _pass(self, tip: Node, passed: dict[bytes, Node]) -> None:
+        """Add what the ways down from a tip lead over."""
+        work = [tip]
+        while work:
+            node = work.pop()
+            if node.id not in passed:
+                passed[node.id] = node
+                work += self._down(node)
+
+    def _trusted(self, passed: dict[bytes, Node], doubt: int | None, tips: Sequence[Node]) -> int:
+        """Below each tip, and before the doubt, the first that is verified."""
+        if doubt is None:
+            work = list(tips)
+        else:
+            work = [tip for tip in tips if tip.seq_num < doubt]
+            work += [node for node in passed.values() if node.seq_num == doubt - 1]
+        found = 0
+        seen: set[bytes] = set()
+        while work:
+            node = work.pop()
+            if node.id in seen:
+                continue
+            seen.add(node.id)
+            if node.standing is Standing.VERIFIED:
+                found = max(found, node.seq_num)
+            elif (parent := self._ground.parent(node)) is not None:
+                work.append(parent)
         return found
 
 
-def _family(fork: LogFork) -> bytes:
-    """The digest of the parent, as entries keep their backlinks; of an after_end the marker's."""
-    return fork.parent[PREFIX : PREFIX + LINK_BYTES]
+class _Verdicts:
+    """What decided forks say of the entry that a way leads over, each at its own number."""
+
+    def __init__(self, decided: Sequence[LogFork]) -> None:
+        self._branches: dict[tuple[int, bytes], LogFork] = {}
+        self._ends: dict[bytes, _Cut] = {}
+        elsewhere: list[tuple[int, bytes]] = []
+        for fork in decided:
+            chosen = fork.chosen
+            assert chosen is not None
+            match fork.kind:
+                case ForkKind.BRANCH:
+                    self._branches[fork.seq_num, link_of(fork.parent) if fork.parent else b""] = (
+                        fork
+                    )
+                case ForkKind.AFTER_END:
+                    # That the log goes on sets nothing aside: how it does is a fork of its own.
+                    if link_to(chosen.id) == link_of(fork.parent):
+                        self._ends[chosen.id] = _Cut(fork.seq_num, fork.id, chosen)
+                case ForkKind.DOUBLE_SCHEMA:
+                    if any(side.log != chosen.log for side in fork.sides):
+                        elsewhere.append((fork.seq_num, fork.id))
+        self._elsewhere = min(elsewhere, default=None)
+
+    def of(self, node: Node, ground: Ground) -> _Cut | None:
+        """That it is set aside itself."""
+        found: _Cut | None = None
+        for family in {node.backlink, b""}:
+            fork = self._branches.get((node.seq_num, family))
+            if fork is not None and fork.chosen is not None and fork.chosen.id != node.id:
+                found = _lower(found, _Cut(fork.seq_num, fork.id, ground.parent(node)))
+        if self._elsewhere is not None and node.seq_num >= self._elsewhere[0]:
+            found = _lower(found, _Cut(*self._elsewhere))
+        return found
+
+    def above(self, node: Node) -> _Cut | None:
+        """That what stands on it is set aside."""
+        found = self._ends.get(node.id)
+        if self._elsewhere is not None and node.seq_num == self._elsewhere[0] - 1:
+            found = _lower(found, _Cut(*self._elsewhere, node))
+        return found
+
+
+def _steps(forks: Sequence[LogFork]) -> list[int]:
+    """The numbers at which something is said of a way, ascending: where it parts, and the one
+    before, with which it would end."""
+    numbers = {number for fork in forks for number in (fork.seq_num - 1, fork.seq_num)}
+    return sorted(numbers - {0})
+
+
+def _lower(one: _Cut | None, other: _Cut | None) -> _Cut | None:
+    """The lower of two; of the same the one that knows its stump."""
+    if one is None or other is None:
+        return one or other
+    first = min(one, other, key=lambda cut: cut[:2])
+    return other if one[:2] == other[:2] and one.stump is None else first
 
 
 def _first(nodes: Iterator[Node], most: int) -> list[Node]:

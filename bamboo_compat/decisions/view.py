@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 from bamboo_compat.core.report import ForkKind, Head
-from bamboo_compat.core.yamf import PREFIX
 from bamboo_compat.decisions.book import Book, DecisionsFile, Policy, Record
 from bamboo_compat.decisions.errors import BranchMissingError
 from bamboo_compat.decisions.limits import MAX_FORKS, MAX_HEADS, MAX_HISTORY
@@ -19,7 +18,7 @@ from bamboo_compat.homes.marriages import marriages, open_homes
 from bamboo_compat.set.appending import LogForkedError, NextPlace, next_place
 from bamboo_compat.set.branches import KINDS_BY_NUMBER
 from bamboo_compat.set.index import BambooIndex
-from bamboo_compat.set.layout import LINK_BYTES, ForkRow, LogRow, Node
+from bamboo_compat.set.layout import ForkRow, LogRow, Node, link_of, link_to
 from bamboo_compat.set.reading import Reader
 from bamboo_compat.statements.chain import Chain
 from bamboo_compat.statements.format import Statement
@@ -97,15 +96,13 @@ class View:
             return None
         match KINDS_BY_NUMBER[row.kind]:
             case ForkKind.BRANCH:
-                family = row.about[PREFIX : PREFIX + LINK_BYTES]
                 is_side = (node.log, node.seq_num) == (row.log, row.seq_num) and (
-                    not family or node.backlink == family
+                    not row.about or node.backlink == link_of(row.about)
                 )
                 return node if is_side else None
             case ForkKind.AFTER_END:
-                marker = row.about[PREFIX:]
-                is_side = node.log == row.log and marker in (
-                    node.id,
+                is_side = node.log == row.log and link_of(row.about) in (
+                    link_to(node.id),
                     node.backlink,
                     node.lipmaalink,
                 )
@@ -143,9 +140,9 @@ class View:
         if KINDS_BY_NUMBER[row.kind] is not ForkKind.BRANCH:
             yield from self.choices(row)
             return
-        family = row.about[PREFIX : PREFIX + LINK_BYTES]
+        family = link_of(row.about) if row.about else None
         for node in self.reader.shelf.at(row.log, row.seq_num):
-            if not family or node.backlink == family:
+            if family is None or node.backlink == family:
                 yield node
 
     def came_through(self, node: Node) -> bytes | None:
@@ -197,21 +194,18 @@ class View:
     def _refuse_missing(self, author: bytes, log: LogRow | None) -> None:
         """The author decided for a branch that is not here. Of a fork that nobody here has seen
         it cannot be told in which log it is."""
+        ours = set() if log is None else set(self.reader.forks_of(log, MAX_FORKS))
         for fork, branch in self.chain(author).decisions().items():
             row = self.reader.fork_row(fork)
             if row is None:
                 is_missing = self.reader.find(branch) is None
             else:
-                is_ours = log is not None and fork in self._doubts(log)
-                is_missing = is_ours and self.side(row, branch) is None
+                is_missing = fork in ours and self.side(row, branch) is None
             if is_missing:
                 raise BranchMissingError(
                     f"The author has decided fork {fork.hex()} for the branch that begins with "
                     f"{branch.hex()}, which is not here."
                 )
-
-    def _doubts(self, log: LogRow) -> list[bytes]:
-        return self.reader.forks_of(log, MAX_FORKS)
 
     def _resolve(self, log: LogRow) -> tuple[Resolver, Resolution]:
         if log.number not in self._resolved:

@@ -65,9 +65,8 @@ class Forks:
 class Branches:
     """Keeps contested numbers, and finds the branches among them.
 
-    A family is what entries with one number have as their backlink: the id of the entry it
-    leads to, or the digest as long as that is not here. An orphan's backlink leads to
-    nothing in its place.
+    A family is what entries with one number have as their backlink, as nodes keep links. An
+    orphan's backlink leads to nothing in its place.
     """
 
     def __init__(self, shelf: Shelf, forks: Forks) -> None:
@@ -146,7 +145,7 @@ class Branches:
         if node.seq_num == 1:
             return b""
         if node.flags & _HERE:
-            return Flavour.YASMF.value + node.backlink
+            return Flavour.YASMF.value + layout.id_of(node.backlink)
         return self._shelf.decoded(node).backlink or b""
 
     def _look_at_level(self, node: Node, level: Level) -> None:

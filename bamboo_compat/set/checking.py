@@ -21,8 +21,6 @@ from setsync.errors import DamagedStoreError
 from setsync.model.entry import entry_id
 from setsync.model.indexes import Tables
 
-_PREFIX = 2
-
 
 def check_index(tables: Tables) -> Iterator[str]:
     """A sentence for each thing that is not as it should be."""
@@ -143,13 +141,13 @@ class _Check:
         kept = node.backlink if link is Link.BACKLINK else node.lipmaalink
         if target is None:
             counted["loose links"] += 1
-            loose = layout.loose_key(tagged[_PREFIX:], link, node.key)
-            right = kept == tagged[_PREFIX : _PREFIX + layout.LINK_BYTES]
-            if not right or self._shelf.loose.get(loose) is None:
+            named = layout.link_of(tagged)
+            loose = layout.loose_key(named, link, node.key)
+            if kept != named or self._shelf.loose.get(loose) is None:
                 yield f"a link of entry {node.id.hex()} leads nowhere, and is not kept as that."
             return
         in_place = (target.log, target.seq_num) == (node.log, wanted(link, node.seq_num))
-        if kept != target.id or leads_to(node, link, target) != in_place:
+        if kept != layout.link_to(target.id) or leads_to(node, link, target) != in_place:
             yield f"a link of entry {node.id.hex()} is not kept as it leads."
 
     def _has_child(self, node: Node) -> bool:
@@ -157,7 +155,7 @@ class _Check:
             return False
         level = layout.level_key(node.log, node.seq_num + 1)
         if self._levels.get(level) is not None:
-            prefix = contested_key(level, Link.BACKLINK, node.id)
+            prefix = contested_key(level, Link.BACKLINK, layout.link_to(node.id))
             return any(True for _ in keys_from(self._contested.items(prefix), prefix))
         above = self._shelf.at(node.log, node.seq_num + 1)
         return any(leads_to(other, Link.BACKLINK, node) for other in above)

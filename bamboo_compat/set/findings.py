@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bamboo_compat.core import checks
 from bamboo_compat.core.report import Finding, Standing
-from bamboo_compat.set.layout import Flag, Node
+from bamboo_compat.set.layout import Flag, Node, id_of
 from bamboo_compat.set.reading import Reader
 
 _BACKLINK_HERE = Flag.BACKLINK_FOUND | Flag.BACKLINK_ASTRAY
@@ -69,10 +69,10 @@ def _own_faults(reader: Reader, node: Node) -> Iterator[Finding]:
     entry = _place(reader, node)
     backlink = lipmaalink = None
     if node.has(_BACKLINK_HERE):
-        backlink = _target(reader, node, node.backlink)
+        backlink = _target(reader, node.backlink)
         yield from _found(checks.check_backlink(entry, backlink, node.backlink))
     if node.has(_LIPMAALINK_HERE):
-        lipmaalink = _target(reader, node, node.lipmaalink)
+        lipmaalink = _target(reader, node.lipmaalink)
         yield from _found(checks.check_lipmaalink(entry, lipmaalink, node.lipmaalink))
     for target in (backlink, lipmaalink):
         if target is not None and _is_below(target, entry) and target.end_of_log:
@@ -85,9 +85,9 @@ def _found(finding: Finding | None) -> Iterator[Finding]:
         yield finding
 
 
-def _target(reader: Reader, node: Node, id_: bytes) -> _Place | None:
+def _target(reader: Reader, link: bytes) -> _Place | None:
     """Where a link leads, of which the index knows that it is here."""
-    found = reader.by_id(id_)
+    found = reader.by_id(id_of(link))
     return _place(reader, found) if found is not None else None
 
 

@@ -7,22 +7,22 @@ by what the entry itself touches, never by how long its log is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from bamboo_compat.core.entry import Entry
+from bamboo_compat.core.profiles import PROFILES, read_operation
 from bamboo_compat.core.report import Standing
 from bamboo_compat.set import layout
 from bamboo_compat.set.branches import Branches, Forks
 from bamboo_compat.set.claims import entry_of
-from bamboo_compat.set.layout import Flag, Link, LogRow, Node, loose_key, node_key
+from bamboo_compat.set.layout import Flag, Link, LogRow, Node, link_of, loose_key, node_key
 from bamboo_compat.set.shelf import Shelf
-from bamboo_compat.set.standings import Standings, attach, keys_from, wanted
+from bamboo_compat.set.standings import Standings, attach, keys_from, leads_to, wanted
 from bamboo_compat.set.subjects import FLAGS, Subjects, claimed_profile
 from setsync.errors import PayloadNeededError
+from setsync.model.formats import Claims
 from setsync.model.indexes import Arrived, Payload, Tables
-
-_PREFIX = 2
 
 
 class BambooIndex:
@@ -32,11 +32,17 @@ class BambooIndex:
 
     def add(self, tables: Tables, arrived: Sequence[Arrived]) -> None:
         """Take in a batch."""
-        tables.table(layout.STATE).put(layout.STATE_VERSION, layout.VERSION)
         update = _Update(Shelf(tables))
+        tables.table(layout.STATE).put(layout.STATE_VERSION, layout.VERSION)
         for one in arrived:
             update.take(one)
         update.finish()
+
+    def collections(self, claims: Claims, payload: bytes) -> Iterable[str]:
+        """One of each profile."""
+        operation, log_id = read_operation(payload), entry_of(claims).log_id
+        schema = operation.schema if operation is not None else None
+        return [profile.collection(log_id, schema) for profile in PROFILES.values()]
 
     def dropped(self, tables: Tables, payload: Payload) -> None:
         """The entry has no payload here, or that of a copy elsewhere. What the payload said
@@ -46,6 +52,8 @@ class BambooIndex:
         """
         shelf = Shelf(tables)
         node = _node_of(shelf, payload)
+        if not node.has(Flag.WITHHELD) and node.payload_arrival != payload.arrival:
+            return  # it is read from another copy
         if payload.elsewhere is not None:
             node.payload_arrival = payload.elsewhere
         else:
@@ -126,8 +134,8 @@ class _Update:
             0,
             Standing.WAITING,
             _first_flags(entry),
-            entry.backlink[_PREFIX : _PREFIX + layout.LINK_BYTES] if entry.backlink else b"",
-            entry.lipmaalink[_PREFIX : _PREFIX + layout.LINK_BYTES] if entry.lipmaalink else b"",
+            link_of(entry.backlink) if entry.backlink else b"",
+            link_of(entry.lipmaalink) if entry.lipmaalink else b"",
             b"",
         )
         log.height = max(log.height, entry.seq_num)
@@ -142,7 +150,7 @@ class _Update:
         if other is not None:
             self._branches.added(node, other)
         children = self._attach_waiting(node, twin)
-        if not any(child.backlink == node.id and _is_after(child, node) for child in children):
+        if not any(leads_to(child, Link.BACKLINK, node) for child in children):
             self._shelf.heads.put(key, b"")
         self._standings.settle([node, *children])
 
@@ -158,7 +166,7 @@ class _Update:
                 continue
             target = self._shelf.named(tagged, node.log, wanted(link, node.seq_num))
             if target is None:
-                self._shelf.loose.put(loose_key(tagged[_PREFIX:], link, node.key), b"")
+                self._shelf.loose.put(loose_key(link_of(tagged), link, node.key), b"")
             else:
                 self._attach(node, link, target)
 
@@ -174,9 +182,9 @@ class _Update:
         children: list[Node] = []
         if not len(loose):
             return children
-        for digest in (target.id, twin[: layout.LINK_BYTES]):
+        for name in layout.names_of(target.id, twin):
             for link in (Link.BACKLINK, Link.LIPMAALINK):
-                prefix = digest + bytes([link])
+                prefix = loose_key(name, link)
                 for key in list(keys_from(loose.items(prefix), prefix)):
                     loose.delete(key)
                     child = self._shelf.expect(key[len(prefix) :])
@@ -215,7 +223,3 @@ def _first_flags(entry: Entry) -> int:
     if entry.lipmaalink is not None:
         flags |= Flag.HAS_LIPMAALINK
     return flags
-
-
-def _is_after(child: Node, node: Node) -> bool:
-    return child.log == node.log and child.seq_num == node.seq_num + 1

@@ -11,7 +11,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from blake3 import blake3
+
 from bamboo_compat.core.report import Standing
+from bamboo_compat.core.yamf import PREFIX, Flavour
 from setsync.errors import DamagedStoreError
 
 LOGS = b"bamboo.logs"
@@ -44,10 +47,37 @@ TABLES = (
 )
 
 ID_BYTES = 32
-# Links are kept by so many bytes of their digest; of BLAKE2b that is half of it.
-LINK_BYTES = 32
+# A link is kept as one byte of flavour and 32 of digest, see `link_of`.
+LINK_BYTES = 33
 NAME_BYTES = 8
 NOTHING = bytes(LINK_BYTES)
+_YASMF: bytes = Flavour.YASMF.value
+_BY_BLAKE3 = _YASMF[-1:]
+_BY_BLAKE2B = Flavour.YAMF.value[-1:]
+
+
+def link_to(id_: bytes) -> bytes:
+    """A link to an entry that is here, by whichever hash it was written: 0x20 | id 32."""
+    return _BY_BLAKE3 + id_
+
+
+def link_of(tagged: bytes) -> bytes:
+    """A link to what is not here, all of it in 33 bytes: 0x20 | BLAKE3 digest 32, or
+    0x40 | BLAKE3 of the BLAKE2b digest 32. No two tagged hashes have the same."""
+    digest = tagged[PREFIX:]
+    if tagged.startswith(_YASMF):
+        return _BY_BLAKE3 + digest
+    return _BY_BLAKE2B + blake3(digest).digest()
+
+
+def names_of(id_: bytes, twin: bytes) -> tuple[bytes, bytes]:
+    """What links to an entry are kept as until it is here; by its BLAKE3 and its BLAKE2b."""
+    return link_to(id_), _BY_BLAKE2B + blake3(twin).digest()
+
+
+def id_of(link: bytes) -> bytes:
+    """The id in a link to an entry that is here."""
+    return link[1:]
 
 
 def number_key(log: int) -> bytes:
@@ -158,11 +188,10 @@ _STANDING_NUMBERS = {standing: number for number, standing in enumerate(_STANDIN
 class Node:
     """An entry in the index.
 
-    A link is the id of the entry that it leads to once that is here (`..._FOUND`: in its
-    place, `..._ASTRAY`: not what it should be), else the first 32 bytes of the digest as
-    written. `arrival` is the first copy's,
-    `payload_arrival` that of a copy with the payload, or 0; with WITHHELD that of a copy whose
-    payload was dropped here. `document`: tagged hash of the
+    A link is `link_to` the entry that it leads to once that is here (`..._FOUND`: in its
+    place, `..._ASTRAY`: not what it should be), else `link_of` the hash as written.
+    `arrival` is the first copy's, `payload_arrival` that of a copy with the payload, or 0; with
+    WITHHELD that of a copy whose payload was dropped here. `document`: tagged hash of the
     operation that the document began with, or nothing.
     """
 
@@ -213,8 +242,8 @@ class Node:
         return bool(self.flags & flag)
 
     def pack(self) -> bytes:
-        """arrival 8 | payload's arrival 8 | standing 1 | flags 2 | backlink 32 if there is
-        one | lipmaalink 32 if it is spelled out | document."""
+        """arrival 8 | payload's arrival 8 | standing 1 | flags 2 | backlink 33 if there is
+        one | lipmaalink 33 if it is spelled out | document."""
         head = _NODE.pack(
             self.arrival, self.payload_arrival, _STANDING_NUMBERS[self.standing], self.flags
         )
@@ -269,16 +298,16 @@ class Link(enum.IntEnum):
     PREVIOUS = 2
 
 
-def loose_key(digest: bytes, link: Link, node: bytes) -> bytes:
-    """digest 32 | which link 1 | key of the entry that has it, 44."""
-    return digest[:LINK_BYTES] + bytes([link]) + node
+def loose_key(target: bytes, link: Link, node: bytes = b"") -> bytes:
+    """`link_of` what is missing 33 | which link 1 | key of the entry that has it, 44."""
+    return target + bytes([link]) + node
 
 
 # --- contested numbers: where several entries have one ------------------------------------
 
 
 def contested_key(level: bytes, link: Link, target: bytes, id_: bytes = b"") -> bytes:
-    """log 4 | sequence number 8 | which link 1 | what it leads to 32 | id 32."""
+    """log 4 | sequence number 8 | which link 1 | what it leads to 33 | id 32."""
     return level + bytes([link]) + target + id_
 
 
@@ -382,5 +411,5 @@ def schema_of_log_key(log: int, profile: int | None = None, name: bytes = b"") -
 SCHEMA_NAME_BYTES = 16
 
 STATE_VERSION = b"version"
-VERSION = (1).to_bytes(4, "big")
+VERSION = (2).to_bytes(4, "big")
 STATE_LOGS = b"logs"

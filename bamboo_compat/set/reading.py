@@ -5,23 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from bamboo_compat.core.forks import fork_id
+from bamboo_compat.core.forks import double_id
 from bamboo_compat.core.lipmaa import lipmaa
 from bamboo_compat.core.report import Branch, Fork, ForkKind, Head, LogState, Standing
 from bamboo_compat.core.yamf import Flavour
 from bamboo_compat.set import layout
 from bamboo_compat.set.branches import KINDS_BY_NUMBER
-from bamboo_compat.set.layout import Flag, ForkRow, Link, LogRow, Node, node_key
+from bamboo_compat.set.layout import (
+    Flag,
+    ForkRow,
+    Link,
+    LogRow,
+    Node,
+    id_of,
+    link_of,
+    link_to,
+    node_key,
+)
 from bamboo_compat.set.shelf import Shelf
 from bamboo_compat.set.standings import keys_from
-from bamboo_compat.set.subjects import PROFILES, firsts_about, schema_name, subject_name
+from bamboo_compat.set.subjects import (
+    AQUADOGGO,
+    PROFILES,
+    PROFILES_BY_NUMBER,
+    firsts_about,
+    schema_name,
+    subject_name,
+)
 from setsync.errors import DamagedStoreError
 from setsync.model.indexes import Tables
 
 # An author may sign any number of entries for one place; so many are told of.
 MAX_BRANCHES = 1_000
-_TWO_TO_64 = 1 << 64
-_PREFIX = 2
+# The highest number that an entry may have.
+_LAST = 2**64 - 1
 
 
 class Reader:
@@ -158,7 +175,7 @@ class Reader:
         """The entries with one number, at most MAX_BRANCHES."""
         return list(islice(self.shelf.at(log.number, seq_num), MAX_BRANCHES))
 
-    def nodes(self, log: LogRow, first: int = 1, last: int = _TWO_TO_64) -> Iterator[Node]:
+    def nodes(self, log: LogRow, first: int = 1, last: int = _LAST) -> Iterator[Node]:
         """The entries of a log by number, and of one number by id."""
         for node in self.shelf.log_nodes(log.number, first):
             if node.seq_num > last:
@@ -173,7 +190,7 @@ class Reader:
         """The entry before, where the backlink leads there."""
         if not node.has(Flag.BACKLINK_FOUND):
             return None
-        return self.shelf.node(node_key(node.log, node.seq_num - 1, node.backlink))
+        return self.shelf.node(node_key(node.log, node.seq_num - 1, id_of(node.backlink)))
 
     def lipmaa_target(self, node: Node) -> Node | None:
         """The entry that the lipmaalink leads to, spelled out or not, where it is in place."""
@@ -181,7 +198,7 @@ class Reader:
             return self.parent(node)
         if not node.has(Flag.LIPMAALINK_FOUND):
             return None
-        return self.shelf.node(node_key(node.log, lipmaa(node.seq_num), node.lipmaalink))
+        return self.shelf.node(node_key(node.log, lipmaa(node.seq_num), id_of(node.lipmaalink)))
 
     # --- forks ----------------------------------------------------------------------------
 
@@ -223,8 +240,7 @@ class Reader:
             case ForkKind.BRANCH:
                 found = self._contestants(row)
             case ForkKind.AFTER_END:
-                marker = row.about[_PREFIX:]
-                found = self._linking_to(row.log, row.seq_num, marker)
+                found = self._linking_to(row.log, row.seq_num, link_of(row.about))
             case _:
                 name = subject_name(row.profile, self.shelf.owner(row.log)[0], row.about)
                 keys = firsts_about(self._subjects, name)
@@ -237,7 +253,7 @@ class Reader:
         if node.document:
             subject = node.document.hex().encode("ascii")
             author, _ = self.shelf.owner(node.log)
-            fork = fork_id(ForkKind.DOUBLE_SCHEMA, author, 0, 0, subject)
+            fork = double_id(PROFILES_BY_NUMBER[AQUADOGGO], author, subject)
             if self.fork_row(fork) is not None:
                 yield fork
         level = layout.level_key(node.log, node.seq_num)
@@ -251,7 +267,7 @@ class Reader:
 
     def _contestants(self, row: ForkRow) -> Iterator[Node]:
         level = layout.level_key(row.log, row.seq_num)
-        family = row.about[_PREFIX : _PREFIX + layout.LINK_BYTES]
+        family = link_of(row.about) if row.about else b""
         prefix = layout.contested_key(level, Link.BACKLINK, family)
         for key in keys_from(self._contested.items(prefix), prefix):
             yield self.shelf.expect(level + key[-layout.ID_BYTES :])
@@ -283,14 +299,14 @@ class Reader:
         wanted = {node.key for node in sides}
         lowest = min(node.seq_num for node in sides)
         found: dict[bytes, tuple[int, bytes]] = {}
-        above: dict[bytes, tuple[int, bytes]] = {}  # by the id of the parent
+        above: dict[bytes, tuple[int, bytes]] = {}  # by the link to the parent
         here: dict[bytes, tuple[int, bytes]] = {}
         seq_num = 0
         for node in self._downwards(sides[0].log, lowest):
             if node.seq_num != seq_num:
                 above = here if node.seq_num == seq_num - 1 else {}
                 here, seq_num = {}, node.seq_num
-            tip = above.get(node.id) or (1, self.shelf.hash(node))
+            tip = above.get(link_to(node.id)) or (1, self.shelf.hash(node))
             if node.key in wanted:
                 found[node.key] = tip
             if node.has(Flag.BACKLINK_FOUND):
@@ -364,11 +380,13 @@ class Reader:
     def _after(self, node: Node) -> list[Node]:
         """The entries whose backlink leads here, at most MAX_BRANCHES. Where several have
         one number the contested ones are asked, which lie by what they link to."""
+        if node.seq_num == _LAST:
+            return []
         level = layout.level_key(node.log, node.seq_num + 1)
         few = list(islice(self.shelf.at(node.log, node.seq_num + 1), 2))
         if len(few) < 2:
-            return [child for child in few if child.backlink == node.id]
-        prefix = layout.contested_key(level, Link.BACKLINK, node.id)
+            return [child for child in few if child.backlink == link_to(node.id)]
+        prefix = layout.contested_key(level, Link.BACKLINK, link_to(node.id))
         keys = islice(keys_from(self._contested.items(prefix), prefix), MAX_BRANCHES)
         return [self.shelf.expect(level + key[-layout.ID_BYTES :]) for key in keys]
 

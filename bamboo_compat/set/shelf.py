@@ -9,7 +9,7 @@ from bamboo_compat.core.entry import Entry, decode
 from bamboo_compat.core.yamf import Flavour
 from bamboo_compat.set import layout
 from bamboo_compat.set.layout import LogRow, Node, node_key, unpack_node
-from setsync.errors import DamagedStoreError
+from setsync.errors import DamagedStoreError, StoreError
 from setsync.model.indexes import Table, Tables
 
 _YASMF = Flavour.YASMF.value
@@ -18,10 +18,19 @@ _PREFIX = 2
 _AT_HAND = 20_000
 
 
+class OtherIndexError(StoreError):
+    """Sync into a new directory. Or run 'setsync export' with the version of setsync that wrote
+    this one, and 'setsync import' with this version in a new one."""
+
+    code = "other_index"
+
+
 class Shelf:
     """Reads and writes what `layout` describes. Every node is one object while it is at hand."""
 
     def __init__(self, tables: Tables) -> None:
+        """Raises OtherIndexError."""
+        _refuse_other_version(tables)
         self._tables = tables
         self.nodes = tables.table(layout.NODES)
         self.names = tables.table(layout.NAMES)
@@ -198,3 +207,14 @@ class Shelf:
         if tagged.startswith(_YASMF):
             return node.id == digest
         return self.twin(node) == digest
+
+
+def _refuse_other_version(tables: Tables) -> None:
+    """A new store has none yet."""
+    version = tables.table(layout.STATE).get(layout.STATE_VERSION)
+    if version not in (None, layout.VERSION):
+        number, ours = (int.from_bytes(one, "big") for one in (version, layout.VERSION))
+        raise OtherIndexError(
+            f"The index of Bamboo logs here is of version {number}; this version of setsync reads "
+            f"version {ours}."
+        )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from bamboo_compat.core.lipmaa import lipmaa, named_by
 from bamboo_compat.core.report import Standing
 from bamboo_compat.set import layout
-from bamboo_compat.set.layout import Flag, Link, LogRow, Node, node_key
+from bamboo_compat.set.layout import Flag, Link, LogRow, Node, id_of, link_to, node_key
 from bamboo_compat.set.shelf import Shelf
 
 _ASTRAY = Flag.BACKLINK_ASTRAY | Flag.LIPMAALINK_ASTRAY
@@ -35,9 +35,9 @@ def attach(node: Node, link: Link, target: Node) -> bool:
     in_place = target.log == node.log and target.seq_num == wanted(link, node.seq_num)
     node.flags |= found if in_place else astray
     if link is Link.BACKLINK:
-        node.backlink = target.id
+        node.backlink = link_to(target.id)
     else:
-        node.lipmaalink = target.id
+        node.lipmaalink = link_to(target.id)
     return in_place
 
 
@@ -88,9 +88,10 @@ class Standings:
     def _targets(self, node: Node) -> Iterator[Node]:
         flags = node.flags
         if flags & Flag.BACKLINK_FOUND:
-            yield self._shelf.expect(node_key(node.log, node.seq_num - 1, node.backlink))
+            yield self._shelf.expect(node_key(node.log, node.seq_num - 1, id_of(node.backlink)))
         if flags & Flag.LIPMAALINK_FOUND:
-            yield self._shelf.expect(node_key(node.log, lipmaa(node.seq_num), node.lipmaalink))
+            place = node_key(node.log, lipmaa(node.seq_num), id_of(node.lipmaalink))
+            yield self._shelf.expect(place)
 
     def _children(self, node: Node) -> list[Node]:
         """The entries with a link, in its place, to this one."""
@@ -106,7 +107,7 @@ class Standings:
         """Where many entries have a number, those that link to this node lie together."""
         level = layout.level_key(node.log, seq_num)
         if len(self._levels) and self._levels.get(level) is not None:
-            prefix = layout.contested_key(level, link, node.id)
+            prefix = layout.contested_key(level, link, link_to(node.id))
             keys = keys_from(self._contested.items(prefix), prefix)
             return [self._shelf.expect(level + key[-layout.ID_BYTES :]) for key in keys]
         return [other for other in self._shelf.at(node.log, seq_num) if leads_to(other, link, node)]
@@ -115,8 +116,8 @@ class Standings:
 def leads_to(node: Node, link: Link, target: Node) -> bool:
     """Whether a link leads to the target, and may."""
     if link is Link.BACKLINK:
-        return bool(node.flags & Flag.BACKLINK_FOUND) and node.backlink == target.id
-    return bool(node.flags & Flag.LIPMAALINK_FOUND) and node.lipmaalink == target.id
+        return bool(node.flags & Flag.BACKLINK_FOUND) and node.backlink == link_to(target.id)
+    return bool(node.flags & Flag.LIPMAALINK_FOUND) and node.lipmaalink == link_to(target.id)
 
 
 def keys_from(items: Iterator[tuple[bytes, bytes]], prefix: bytes) -> Iterator[bytes]:

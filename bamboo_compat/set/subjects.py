@@ -11,12 +11,13 @@ from itertools import islice
 
 from blake3 import blake3
 
-from bamboo_compat.core.forks import fork_id
+from bamboo_compat.core import profiles
+from bamboo_compat.core.forks import double_id
 from bamboo_compat.core.profiles import read_operation
 from bamboo_compat.core.report import ForkKind
 from bamboo_compat.set import layout
 from bamboo_compat.set.branches import KINDS, Forks
-from bamboo_compat.set.layout import Flag, ForkRow, Link, Node, loose_key
+from bamboo_compat.set.layout import Flag, ForkRow, Link, Node, link_of, loose_key
 from bamboo_compat.set.shelf import Shelf
 from bamboo_compat.set.standings import keys_from
 from setsync.model.indexes import Table
@@ -24,12 +25,12 @@ from setsync.model.indexes import Table
 RFC0001 = 1
 AQUADOGGO = 2
 PROFILES = {"rfc0001": RFC0001, "aquadoggo": AQUADOGGO}
+PROFILES_BY_NUMBER = {number: profiles.PROFILES[name] for name, number in PROFILES.items()}
 # Of each profile: that an entry is filed under it, and that its payload was read for it.
 FLAGS = {
     RFC0001: (Flag.RFC0001, Flag.RFC0001_READ),
     AQUADOGGO: (Flag.AQUADOGGO, Flag.AQUADOGGO_READ),
 }
-_PREFIX = 2
 
 
 def subject_name(profile: int, author: bytes, subject: bytes) -> bytes:
@@ -97,7 +98,7 @@ class Subjects:
         if target is not None and target.document:
             self._set_documents(node, target.document)
         else:
-            self._shelf.loose.put(loose_key(previous[_PREFIX:], Link.PREVIOUS, node.key), b"")
+            self._shelf.loose.put(loose_key(link_of(previous), Link.PREVIOUS, node.key), b"")
 
     def _set_documents(self, first: Node, document: bytes) -> None:
         """Of this entry and of all that follow it and waited for it."""
@@ -113,8 +114,8 @@ class Subjects:
 
     def _followers(self, node: Node) -> list[bytes]:
         found: list[bytes] = []
-        for digest in (node.id, self._shelf.twin(node)):
-            prefix = digest[: layout.LINK_BYTES] + bytes([Link.PREVIOUS])
+        for name in layout.names_of(node.id, self._shelf.twin(node)):
+            prefix = loose_key(name, Link.PREVIOUS)
             for key in list(keys_from(self._shelf.loose.items(prefix), prefix)):
                 self._shelf.loose.delete(key)
                 found.append(key[len(prefix) :])
@@ -127,7 +128,7 @@ class Subjects:
         author, log_id = self._shelf.owner(node.log)
         name = subject_name(profile, author, subject)
         key = layout.subject_key(name, log_id)
-        fork = fork_id(ForkKind.DOUBLE_SCHEMA, author, 0, 0, subject)
+        fork = double_id(PROFILES_BY_NUMBER[profile], author, subject)
         known = self._subjects.get(key)
         if known is not None:
             if known <= node.key:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from bamboo_compat.cli.fork_columns import cells, side_by_side, wrapped
 from bamboo_compat.cli.fork_proof import make_proof
 from bamboo_compat.cli.payloads import Kind, describe
+from bamboo_compat.core import yamf
 from bamboo_compat.core.report import ForkKind
 from bamboo_compat.core.yamf import Flavour
 from bamboo_compat.set.index import BambooIndex
@@ -329,6 +330,26 @@ def test_payloads_are_bounded(node: Shell) -> None:
         found = node.ok("fork", "show", fork["id"], *words, "--json").json(SHOW)
         payload = found["sides"][0]["entries"][0]["payload"]
         assert (len(payload["text"]), payload["cut"], payload["size"]) == (most, True, 50_000)
+
+
+def test_a_fork_at_the_last_number_that_there_is_is_shown_like_any_other(node: Shell) -> None:
+    author, last = Author(log_id=2**64 - 1), 2**64 - 1
+    nothing = yamf.hash_of(Flavour.YASMF, b"nothing that is here")
+    for end in (False, True):
+        data = author.make(last, b"%d" % end, backlink=nothing, lipmaalink=nothing, end=end)
+        put(node, [(data, b"%d" % end)])
+    [fork] = node.ok("fork", "list", "--json").json("fork-list")["forks"]
+    assert (fork["log_id"], fork["seq_num"]) == (last, last)
+    shown = node.ok("fork", "show", fork["id"], "--json").json(SHOW)
+    assert [len(side["entries"]) for side in shown["sides"]] == [1, 1]
+    assert f"entry {last}" in node.ok("fork", "show", fork["id"]).text
+    assert node.ok("fork", "proof", fork["id"]).raw
+    decided = node.ok("fork", "decide", fork["id"], "--branch", "1", "--yes")
+    assert "branch 1 is right" in decided.text
+    for command in ("log", "logs"):
+        place = () if command == "logs" else (author.key.hex(), str(last))
+        node.ok("bamboo", command, *place)
+    assert node.ok("check").code == 0
 
 
 # --- ids ----------------------------------------------------------------------------------

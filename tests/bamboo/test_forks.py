@@ -11,6 +11,7 @@ from blake3 import blake3
 
 from bamboo_compat.core import Fork, ForkKind, verify_log, yamf
 from bamboo_compat.core.forks import fork_id
+from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.core.yamf import Flavour
 from tests.bamboo.logs import FLAVOURS, Author, Record, signed
 
@@ -23,9 +24,9 @@ def forked(flavour: Flavour = Flavour.YASMF) -> tuple[list[Record], Author, Auth
     return [*common, *one.grow(5, "one"), *two.grow(2, "two")], one, two
 
 
-def the_fork(records: Sequence[Record], *, partial: bool = False) -> Fork:
+def the_fork(records: Sequence[Record], *, partial: bool = False, profile: str = "rfc0001") -> Fork:
     """The only one."""
-    [fork] = verify_log(records, partial=partial).forks
+    [fork] = verify_log(records, partial=partial, profile=PROFILES[profile]).forks
     return fork
 
 
@@ -189,6 +190,21 @@ def test_one_schema_in_two_logs_is_one_fork_however_many_logs() -> None:
     assert fork.id == blake3(b"\x02" + logs[0].key + bytes(16) + b"a_schema").digest()
     trusted = {state.log_id: state.trusted for state in verify_log(records).logs}
     assert trusted == {1024: 0, 1030: 0, 1040: 0, 1050: 1, 1060: 1}
+
+
+def test_a_schema_that_is_called_like_a_document_is_another_fork() -> None:
+    """The author's document in hex is a schema, too: one fork by each profile."""
+    one, other = Author(log_id=0), Author(log_id=1)
+    made = one.append(operation("x"))
+    document = one.hashes[1].hex()
+    changed = other.append(cbor2.dumps([1, 1, "x", [one.hashes[1]], {}]))
+    of_document = the_fork([made, changed], profile="aquadoggo")
+    logs = [Author(log_id=log_id) for log_id in (2000, 2001)]
+    of_schema = the_fork([log.append(operation(document)) for log in logs])
+    assert of_document.subject == of_schema.subject == document
+    assert of_document.id != of_schema.id
+    layout = b"\x04" + one.key + bytes(16) + document.encode()
+    assert of_document.id == blake3(layout).digest()
 
 
 # --- evidence that is none ----------------------------------------------------------------

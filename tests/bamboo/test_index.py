@@ -21,6 +21,7 @@ from bamboo_compat.core.yamf import Flavour
 from bamboo_compat.set import layout
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
+from bamboo_compat.set.shelf import OtherIndexError
 from setsync.errors import InvalidEntryError
 from setsync.model.entry import Entry, UnverifiedEntry, entry_id, verify
 from setsync.model.indexes import Arrived, Table
@@ -28,6 +29,7 @@ from setsync.store.check import Kind, check
 from setsync.store.contract import EntryStore
 from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore, MemoryTable, MemoryTables
+from tests.bamboo.contradictions import create, update
 from tests.bamboo.histories import histories, member
 from tests.bamboo.logs import FLAVOURS, Author, Record
 from tests.bamboo.test_fixtures import FIXTURES, rows
@@ -125,6 +127,40 @@ def test_two_logs_for_one_document_are_found_in_any_order() -> None:
         store = MemoryStore()
         indexed(store, [member(one, "aquadoggo") for one in records])
         agrees(store, records, "aquadoggo")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("named", FLAVOURS)
+def test_an_operation_names_what_it_follows_by_either_hash(
+    flavour: Flavour, named: Flavour
+) -> None:
+    one, other = Author(log_id=0, flavour=flavour), Author(log_id=1)
+    made = one.append(create())
+    changed = other.append(update(yamf.hash_of(named, made[0])))
+    for order in ([made, changed], [changed, made]):
+        store = MemoryStore()
+        indexed(store, [member(record, "aquadoggo") for record in order])
+        agrees(store, order, "aquadoggo")
+        [fork] = told(store)[1]
+        assert fork.subject == one.hashes[1].hex()
+
+
+def test_a_schema_that_is_called_like_a_document_hides_neither_fork_in_any_order() -> None:
+    one, other = Author(log_id=0), Author(log_id=1)
+    made = one.append(create())
+    document = [made, other.append(update(one.hashes[1]))]
+    schema = [Author(log_id=log_id).append(create(one.hashes[1].hex())) for log_id in (2000, 2001)]
+    entries = [
+        *(member(record, "aquadoggo") for record in document),
+        *(member(record) for record in schema),
+    ]
+    for order in itertools.permutations(entries):
+        store = MemoryStore()
+        indexed(store, order)
+        logs, forks, complaints = told(store)
+        assert [[side.log_id for side in fork.branches] for fork in forks] == [[0, 1], [2000, 2001]]
+        assert [(log.trusted, len(log.forks)) for log in logs] == [(0, 1)] * 4
+        assert complaints == []
 
 
 def test_a_payload_that_comes_later_is_checked_and_attached() -> None:
@@ -318,3 +354,23 @@ def test_children_that_name_one_parent_by_either_hash_are_one_family_once_it_is_
         for at, record in enumerate(order):
             indexed(store, [member(record)])
             agrees(store, order[: at + 1])
+
+
+def test_an_index_of_another_version_is_refused_by_readers_and_writers_and_by_the_check(
+    tmp_path: Path,
+) -> None:
+    author = Author()
+    with Store.open(tmp_path / "store") as store:
+        indexed(store, [member(author.append())])
+        env = store.environment
+        old = (1).to_bytes(4, "big")
+        table = env.table(layout.STATE)
+        env.write(lambda transaction: transaction.put(layout.STATE_VERSION, old, db=table))
+        with pytest.raises(OtherIndexError, match="version 1"):
+            store.add_many([member(author.append())])
+        with store.snapshot() as snapshot, pytest.raises(OtherIndexError):
+            Reader(snapshot.index_tables(INDEX))
+        with pytest.raises(OtherIndexError):
+            check(store)
+        with store.snapshot() as snapshot:
+            assert len(list(snapshot.since(0, 9))) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bamboo_compat.core.forks import fork_id
 from bamboo_compat.core.report import ForkKind, Standing
+from bamboo_compat.core.yamf import Flavour
 from bamboo_compat.set import layout
 from bamboo_compat.set.layout import Flag, ForkRow, Level, LogRow, Node, unpack_node
 from setsync.errors import DamagedStoreError
@@ -36,13 +37,13 @@ def author() -> Author:
 @pytest.fixture
 def tables(tmp_path: Path, author: Author) -> Rows:
     """A log of four entries, the fourth twice, and of the fifth the end without its payload;
-    the second of another log, which waits for the first."""
+    the second of another log, which hashes with BLAKE2b and waits for the first."""
     common = author.grow(3)
     other = author.copy()
     fourths = [author.append(OPERATION), other.append(b"other")]
     end, _ = author.append(b"end", end=True)
-    waiting = Author(2)
-    waiting.grow(1)
+    waiting = Author(2, flavour=Flavour.YAMF)
+    missing, _ = waiting.append(b"missing")
     records = [*common, *fourths, (end, None), waiting.append(OPERATION)]
     with Store.open(tmp_path / "store") as store:
         store.add_many([member(record) for record in records])
@@ -52,6 +53,7 @@ def tables(tmp_path: Path, author: Author) -> Rows:
             for name in layout.TABLES:
                 with transaction.cursor(db=env.table(name)) as cursor:
                     found[name.decode()] = list(cursor.iternext())
+    found["missing"] = [(missing, b"")]
     found["ids"] = [(blake3(data).digest(), data) for data, _ in records]
     return found
 
@@ -74,13 +76,14 @@ def test_nodes_have_arrivals_standing_flags_and_links(tables: Rows) -> None:
     first = nodes[number(1, 4) + number(1) + one]
     assert first == number(1) + number(1) + b"\x01" + number(512 + 2048, 2)
     third = nodes[number(1, 4) + number(3) + three]
-    assert third == number(3) + number(3) + b"\x01" + number(8 + 32 + 512 + 2048, 2) + two
+    assert third == number(3) + number(3) + b"\x01" + number(8 + 32 + 512 + 2048, 2) + b"\x20" + two
     for id_, arrival in ((four, 4), (other, 5)):
         fourth = nodes[number(1, 4) + number(4) + id_]
         flags = number(8 + 16 + 32 + 64 + 512 + 2048, 2)
-        assert fourth == number(arrival) * 2 + b"\x01" + flags + three + one
+        assert fourth == number(arrival) * 2 + b"\x01" + flags + b"\x20" + three + b"\x20" + one
     fifth = nodes[number(1, 4) + number(5) + five]
-    assert fifth == number(6) + number(0) + b"\x01" + number(1 + 2 + 8 + 32 + 512, 2) + four
+    flags = number(1 + 2 + 8 + 32 + 512, 2)
+    assert fifth == number(6) + number(0) + b"\x01" + flags + b"\x20" + four
     second = nodes[number(2, 4) + number(2) + waiting]
     assert second[:19] == number(7) * 2 + b"\x00" + number(8 + 512 + 2048, 2)
 
@@ -96,14 +99,15 @@ def test_names_are_the_beginnings_of_both_hashes(tables: Rows) -> None:
 def test_loose_links_heads_levels_and_contested_numbers(tables: Rows) -> None:
     one, _, three, four, other, five, waiting = ids(tables)
     second = number(2, 4) + number(2) + waiting
-    missing = dict(tables["bamboo.nodes"])[second][19:]
+    missing = b"\x40" + blake3(blake2b(tables["missing"][0][0]).digest()).digest()
+    assert dict(tables["bamboo.nodes"])[second][19:] == missing
     assert tables["bamboo.loose"] == [(missing + b"\x00" + second, b"")]
     level = number(1, 4) + number(4)
     heads = {key for key, _ in tables["bamboo.heads"]}
     assert heads == {level + other, number(1, 4) + number(5) + five, second}
     assert tables["bamboo.levels"] == [(level, number(2) + number(1) + number(0))]
     assert {key for key, _ in tables["bamboo.contested"]} == {
-        level + link + target + id_
+        level + link + b"\x20" + target + id_
         for link, target in ((b"\x00", three), (b"\x01", one))
         for id_ in (four, other)
     }
@@ -129,7 +133,7 @@ def test_forks_doubts_and_state(tables: Rows, author: Author) -> None:
     row = b"\x01\x00" + number(1, 4) + number(4) + number(5) + parent
     assert tables["bamboo.forks"] == [(fork, row)]
     assert tables["bamboo.doubts"] == [(number(1, 4) + number(4) + fork, b"")]
-    assert tables["bamboo.state"] == [(b"logs", number(2, 4)), (b"version", number(1, 4))]
+    assert tables["bamboo.state"] == [(b"logs", number(2, 4)), (b"version", number(2, 4))]
 
 
 @given(
@@ -151,7 +155,7 @@ def test_a_node_reads_back_as_it_was_written(
     document: int,
 ) -> None:
     flags = Flag.HAS_BACKLINK * backlink | Flag.HAS_LIPMAALINK * lipmaalink | Flag.RFC0001
-    links = (b"b" * 32 * backlink, b"l" * 32 * lipmaalink)
+    links = (b"b" * 33 * backlink, b"l" * 33 * lipmaalink)
     node = Node(log, seq_num, id_, 7, 9, standing, flags, *links, bytes(document))
     again = unpack_node(node.key, node.pack())
     assert all(getattr(again, name) == getattr(node, name) for name in Node.__slots__)

@@ -12,17 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bamboo_compat.core.entry import decode
-from bamboo_compat.core.report import ForkKind
+from bamboo_compat.core.lipmaa import lipmaa
+from bamboo_compat.core.report import Fork, ForkKind
 from bamboo_compat.decisions import view as views
 from bamboo_compat.decisions.book import Book, Did, Policy, Record
 from bamboo_compat.decisions.errors import BranchMissingError
 from bamboo_compat.decisions.ruling import By
+from bamboo_compat.decisions.view import View
 from bamboo_compat.set.appending import (
     HeadNotVerifiedError,
     LogEndedError,
     LogForkedError,
     LogSetAsideError,
 )
+from bamboo_compat.set.layout import Node
+from bamboo_compat.set.reading import Reader
 from bamboo_compat.statements.kinds import Decide, Hello, Undecide, Welcome
 from setsync.model.entry import Entry
 from setsync.model.keys import SecretKey
@@ -576,6 +580,77 @@ def test_a_decision_tells_one_of_thousands_of_variants_from_the_others() -> None
         assert found.head is not None
         assert (found.head.id, found.trusted) == (fork.branches[699].hash[2:], 5)
         assert view.next_place(KEY.public, 1024).seq_num == 6
+
+
+def test_no_head_costs_more_for_how_many_forks_were_decided_below_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An author signs as many forks and heads as he likes, and decides them all."""
+    laptop = Author()
+    made: list[LogRecord] = []
+    for number in range(1, 61):
+        phone = laptop.copy()
+        made.append(laptop.append(b"laptop"))
+        made += [(phone.make(number, b"phone %d" % n), b"phone %d" % n) for n in range(15)]
+    store = world(members(made))
+    plain = {name: getattr(Reader, name) for name in ("parent", "lipmaa_target")}
+    reads = 0
+    for name in plain:
+
+        def read(reader: Reader, node: Node, asked: str = name) -> Node | None:
+            nonlocal reads
+            reads += 1
+            found: Node | None = plain[asked](reader, node)
+            return found
+
+        monkeypatch.setattr(Reader, name, read)
+    book = Book()
+    book.add(Record(1, "x", Did.POLICY, policy=Policy.IGNORE))
+    with looking(store, book) as view:
+        row = view.reader.log(KEY.public, 1024)
+        assert row is not None
+        found = view.resolve(row)
+        assert (len(found.decided), found.trusted) == (60, 60)
+        assert [tip.id for tip in found.tips] == [laptop.hashes[-1][2:]]
+        assert sum(view.is_set_aside(row, node) for node in view.reader.nodes(row)) == 60 * 15
+    assert reads < 8 * len(made)
+
+
+@settings(deadline=None, max_examples=150)
+@given(quarrels(), st.sampled_from([0.1, 0.3, 0.5]), st.randoms(use_true_random=False))
+def test_an_entry_is_set_aside_where_the_shortest_way_that_is_here_says_so(
+    entries: list[Entry], left_out: float, chance: random.Random
+) -> None:
+    entries = [one for one in entries if chance.random() >= left_out]
+    store = world(entries)
+    with looking(store) as view:
+        row = view.reader.log(KEY.public, 1024)
+        if row is None:
+            return
+        forks = [fork for id_ in view.reader.forks_of(row) if (fork := view.reader.fork(id_))]
+        for node in view.reader.nodes(row):
+            wrong = {fork.id for fork in forks if _is_on_a_wrong_side(view, fork, node)}
+            by = view.set_aside_by(row, node)
+            assert (by in wrong) if wrong else (by is None)
+
+
+def _is_on_a_wrong_side(view: View, fork: Fork, node: Node) -> bool:
+    """By a walk of its own down to where the log parts."""
+    ruling = view.ruling(fork.id)
+    assert ruling is not None
+    if ruling.chosen is None:
+        return False
+    is_end = fork.kind is ForkKind.AFTER_END
+    goal = fork.seq_num - 1 if is_end else fork.seq_num
+    at: Node | None = node
+    while at is not None and at.seq_num > goal:
+        jump = view.reader.lipmaa_target(at) if lipmaa(at.seq_num) >= goal else None
+        at = jump or view.reader.parent(at)
+    if at is None or at.seq_num < goal:
+        return False
+    if is_end:
+        return node.seq_num > goal and at.id == ruling.chosen.id == fork.parent[2:]
+    return at.id != ruling.chosen.id and at.id in {side.hash[2:] for side in fork.branches}
 
 
 def test_with_more_heads_than_anybody_looks_at_nothing_is_appended(
