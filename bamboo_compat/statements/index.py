@@ -5,11 +5,12 @@ It is a function of the statements that are here. `docs/statements.md` shows the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bamboo_compat.statements.format import Statement, decode, statement_of
 from bamboo_compat.statements.kinds import ID_BYTES, Topic
 from setsync.errors import InvalidEntryError
+from setsync.model.formats import Claims
 from setsync.model.indexes import Arrived, Payload, Tables
 
 CHAINS = b"statement.chains"
@@ -47,6 +48,10 @@ class StatementIndex:
             chains.put(chain_key(statement), arrival)
             for subject in statement.said.about():
                 about.put(about_key(subject, statement), arrival)
+
+    def collections(self, claims: Claims, payload: bytes) -> Iterable[str]:
+        """The one that its kind belongs to."""
+        return (statement_of(claims).topic.collection,)
 
     def dropped(self, tables: Tables, payload: Payload) -> None:
         """A statement's payload is empty: nothing is lost."""

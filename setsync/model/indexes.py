@@ -6,7 +6,7 @@ with the set it is about. It sees every entry of its format, and nothing of LMDB
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,8 +26,8 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The payload of an entry that the collection has under `arrival`. `elsewhere`: the number
-    of a copy in another collection that has its payload here, if there is one."""
+    """The payload of an entry that the collection has under `arrival`. `elsewhere`: where it was
+    here, the number of a copy in another collection that has it still, if there is one."""
 
     arrival: int
     id: bytes
@@ -76,6 +76,10 @@ class Index(Protocol):
     def add(self, tables: Tables, arrived: Sequence[Arrived]) -> None:
         """Take in what one batch brought, in order of arrival. May run again from the start
         when the store had to grow, so it changes nothing but the tables."""
+
+    def collections(self, claims: Claims, payload: bytes) -> Iterable[str]:
+        """The names of those that the format lets an entry with this payload into: few, and by
+        the bytes alone, since a copy is looked for in each of them."""
 
     def dropped(self, tables: Tables, payload: Payload) -> None:
         """A payload is removed here on purpose; also one that was not here. What it said before

@@ -100,10 +100,12 @@ class Withheld:
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """What became of a batch of payloads, by place in it: `freed` has the bytes of those that are
-    dropped now and were not before; `needed` are those that stay, for the system or an index."""
+    dropped now and were not before; `needed` are those that stay, for the system or an index.
+    `done` is how many of the batch these are: the others took too long."""
 
     freed: Mapping[int, int]
     needed: tuple[int, ...]
+    done: int
 
 
 class RefuserKind(enum.IntEnum):
@@ -212,7 +214,9 @@ class EntryStore(Protocol):
 
     def drop_many(self, entries: Sequence[tuple[str, bytes]]) -> Dropped:
         """Remove the payloads of (collection, id), as `drop_payload` would: in one transaction,
-        but for those that are needed. Raises NoSuchEntryError, and then nothing is removed.
+        but for those that are needed. After COMMIT_SECONDS it ends, with one at least.
+
+        Raises NoSuchEntryError, and then nothing is removed.
         """
 
     def restore_payload(self, collection: str, id_: bytes) -> bool:

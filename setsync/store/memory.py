@@ -19,7 +19,6 @@ from setsync.limits import (
     MAX_REFUSED,
     REFUSED_SECONDS,
 )
-from setsync.model.collection import is_system
 from setsync.model.entry import Entry
 from setsync.model.formats import Claims, format_of, index_of
 from setsync.model.indexes import Arrived, Index, Payload
@@ -157,8 +156,7 @@ class MemoryStore:
         needed: list[int] = []
         with self._lock:
             for collection, id_ in entries:
-                if not is_system(collection):
-                    self._find(collection, id_)
+                self._find(collection, id_)
             for place, (collection, id_) in enumerate(entries):
                 try:
                     size = self._drop(collection, id_)
@@ -167,18 +165,21 @@ class MemoryStore:
                 else:
                     if size is not None:
                         freed[place] = size
-        return Dropped(freed, tuple(needed))
+        return Dropped(freed, tuple(needed), len(entries))
 
     def _drop(self, collection: str, id_: bytes) -> int | None:
         """How many bytes there were; None when it was dropped before."""
-        refuse_system(collection, id_)
         at = self._find(collection, id_)
+        refuse_system(collection, id_)
         stored = self._log[at]
         if stored.dropped:
             return None
         self._log[at] = replace(stored, payload=None, dropped=True)
-        here = (one.arrival for one in self._log if one.id == id_ and one.payload is not None)
-        payload = Payload(stored.arrival, id_, _claims(stored), next(here, None))
+        is_here = stored.payload is not None
+        copies = (one.arrival for one in self._log if one.id == id_ and one.payload is not None)
+        payload = Payload(
+            stored.arrival, id_, _claims(stored), next(copies, None) if is_here else None
+        )
         index = index_of(payload.claims.format)
         if index is not None:
             try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from setsync import limits
 from setsync.errors import NoSuchEntryError, PayloadNeededError
 from setsync.model.collection import is_system
 from setsync.model.formats import format_of, index_of
@@ -41,7 +42,8 @@ class IndexNotOpenError(Exception):
 def drop_many(
     transaction: Transaction, env: Environment, entries: Sequence[tuple[str, bytes]]
 ) -> Dropped:
-    """Remove the payloads of (collection, id), but for those that are needed.
+    """Remove the payloads of (collection, id), but for those that are needed, as far as that goes
+    in COMMIT_SECONDS.
 
     Raises NoSuchEntryError, IndexNotOpenError; the transaction is of no use then.
     """
@@ -55,6 +57,7 @@ def drop_many(
     usage = UsageBook(transaction, env)
     freed: dict[int, int] = {}
     needed: list[int] = []
+    done, end = 0, env.clock() + limits.COMMIT_SECONDS
     for place, (collection, id_) in enumerate(entries):
         try:
             size = _drop(transaction, env, usage, collection, id_, ready)
@@ -63,8 +66,11 @@ def drop_many(
         else:
             if size is not None:
                 freed[place] = size
+        done += 1
+        if env.clock() >= end:
+            break
     usage.write()
-    return Dropped(freed, tuple(needed))
+    return Dropped(freed, tuple(needed), done)
 
 
 def _drop(
@@ -77,17 +83,19 @@ def _drop(
 ) -> int | None:
     """How many bytes the payload had here; None when it was dropped before. A payload that is
     needed leaves the transaction as it was."""
-    refuse_system(collection, id_)
     key, record = _find(transaction, env, collection, id_)
+    refuse_system(collection, id_)
     if record.dropped:
         return None
     claims = format_of(record.header).decode(record.header)
     index = index_for(claims.format)
     _write(transaction, env, key, id_, record, None, dropped=True)
     if index is not None:
-        payload = Payload(
-            int.from_bytes(key, "big"), id_, claims, _elsewhere(transaction, env, id_)
-        )
+        elsewhere: int | None = None
+        if record.payload is not None:
+            names = index.collections(claims, record.payload)
+            elsewhere = _elsewhere(transaction, env, names, id_)
+        payload = Payload(int.from_bytes(key, "big"), id_, claims, elsewhere)
         try:
             index.dropped(GuestTables(transaction, env, index), payload)
         except PayloadNeededError:
@@ -131,8 +139,7 @@ def refuse_system(collection: str, id_: bytes) -> None:
 def _find(
     transaction: Transaction, env: Environment, collection: str, id_: bytes
 ) -> tuple[bytes, layout.LogRecord]:
-    number = transaction.get(collection.encode("utf-8", "replace"), db=env.table(layout.NAMES))
-    arrival = find_arrival(LmdbNodes(transaction, env, number), id_) if number else None
+    arrival = _arrival(transaction, env, collection, id_)
     if arrival is None:
         raise NoSuchEntryError(f"There is no entry {id_.hex()} in the collection {collection!r}.")
     key = layout.arrival_key(arrival)
@@ -154,15 +161,20 @@ def _write(
     transaction.put(key, value, db=env.table(layout.LOG))
 
 
-def _elsewhere(transaction: Transaction, env: Environment, id_: bytes) -> int | None:
-    """A copy with its payload, in whichever collection; about 5 us for each that there is."""
+def _elsewhere(
+    transaction: Transaction, env: Environment, collections: Iterable[str], id_: bytes
+) -> int | None:
+    """A copy with its payload, in one of these collections."""
     log = env.table(layout.LOG)
-    with transaction.cursor(db=env.table(layout.COLLECTIONS)) as cursor:
-        for number, _ in cursor.iternext():
-            arrival = find_arrival(LmdbNodes(transaction, env, number), id_)
-            if arrival is None:
-                continue
+    for collection in collections:
+        arrival = _arrival(transaction, env, collection, id_)
+        if arrival is not None:
             record = get_record(transaction, log, layout.arrival_key(arrival))
             if record.payload is not None:
                 return arrival
     return None
+
+
+def _arrival(transaction: Transaction, env: Environment, collection: str, id_: bytes) -> int | None:
+    number = transaction.get(collection.encode("utf-8", "replace"), db=env.table(layout.NAMES))
+    return find_arrival(LmdbNodes(transaction, env, number), id_) if number else None

@@ -1,14 +1,15 @@
 """Which payloads go, so that a store stays small. Entries stay, and so do their ids.
 
 The log is read from the oldest arrival to the newest, in short snapshots, and what was chosen is
-dropped in transactions of DROPS_COMMIT: others read and write meanwhile, and whatever interrupts
-it has dropped what it committed. Run again it goes on, since what was dropped is passed by.
+dropped in transactions of at most DROPS_COMMIT: others read and write meanwhile, and whatever
+interrupts it has dropped what it committed. Run again it goes on, since what was dropped is passed
+by.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from setsync.errors import InvalidEntryError
@@ -169,20 +170,25 @@ class _Run:
         return None
 
     def _drop(self) -> None:
-        """Drop what was chosen, in one transaction, and count it."""
+        """Drop what was chosen, in as few transactions as it takes."""
         chosen, self._chosen, self._chosen_bytes = self._chosen, [], 0
-        if not chosen:
-            return
-        freed = {place: one.size for place, one in enumerate(chosen)}
+        while chosen:
+            chosen = chosen[self._drop_some(chosen) :]
+
+    def _drop_some(self, chosen: Sequence[_Payload]) -> int:
+        """Drop in one transaction, and count it; how many of the payloads that was."""
+        freed: Mapping[int, int] = {place: one.size for place, one in enumerate(chosen)}
         needed: Sequence[int] = ()
+        done = len(chosen)
         if not self._dry_run:
             dropped = self._store.drop_many([(one.collection, one.id) for one in chosen])
-            freed, needed = dict(dropped.freed), dropped.needed
+            freed, needed, done = dropped.freed, dropped.needed, dropped.done
         for place, size in freed.items():
             self._found.dropped.add(size)
             self._found.collections.setdefault(chosen[place].collection, Tally()).add(size)
         for place in needed:
             self._found.stays[Stays.NEEDED].add(chosen[place].size)
+        return done
 
     # --- reading --------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.core.report import ForkKind
 from bamboo_compat.set.layout import Flag, Node
 from bamboo_compat.set.reading import Reader
@@ -132,6 +133,18 @@ def test_the_evidence_of_two_logs_for_one_document_stays() -> None:
             stays += 1
     assert stays >= len(needed)
     assert told(store)[1:] == (forks, [])
+
+
+@settings(deadline=None)
+@given(histories(), st.sampled_from(sorted(PROFILES)))
+def test_copies_with_their_payload_are_in_the_collections_that_the_index_names(
+    records: list[Record], profile: str
+) -> None:
+    for one in [member(record, profile) for record in records]:
+        if one.payload is not None:
+            named = list(INDEX.collections(one.claims, one.payload))
+            assert one.collection in named
+            assert len(named) == len(PROFILES)
 
 
 @settings(deadline=None, max_examples=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,17 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bamboo_compat.core.profiles import PROFILES
 from setsync.errors import NoSuchEntryError
-from setsync.limits import SNAPSHOT_SECONDS
+from setsync.limits import COMMIT_SECONDS, SNAPSHOT_SECONDS
 from setsync.model.collection import Pattern, is_system, match_any
 from setsync.model.entry import Entry, make_entry
 from setsync.model.formats import EntryFormat, format_of
-from setsync.store import retention
+from setsync.store import payloads, retention
 from setsync.store.check import check
 from setsync.store.contract import Added, Dropped, EntryStore, Origin, StoredEntry, Usage
 from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore
+from setsync.store.nodes import LmdbNodes
 from setsync.store.retention import Collected, Rules, Stays, Tally, collect
+from setsync.store.trie import find_arrival
 from tests.bamboo.histories import member
 from tests.bamboo.logs import Author
 from tests.bamboo.test_dropped_payloads import ONE
@@ -80,7 +84,7 @@ def test_a_batch_is_dropped_together_and_says_what_it_freed(store: EntryStore) -
     bring(store, [*some[:4], withheld(some[4])])
     store.drop_payload("notes", some[0].id)
     found = store.drop_many([("notes", one.id) for one in some])
-    assert found == Dropped({1: 100, 2: 100, 3: 100, 4: 0}, ())
+    assert found == Dropped({1: 100, 2: 100, 3: 100, 4: 0}, (), 5)
     assert here(store) == set()
     assert {one.dropped for one in everything(store)} == {True}
     with store.snapshot() as snapshot:
@@ -94,16 +98,20 @@ def test_what_the_system_needs_stays_and_the_rest_of_the_batch_goes(store: Entry
     notes, system = made(2), made(1, "system/keys")
     bring(store, [*notes, *system])
     batch = [("notes", notes[0].id), ("system/keys", system[0].id), ("notes", notes[1].id)]
-    assert store.drop_many(batch) == Dropped({0: 100, 2: 100}, (1,))
+    assert store.drop_many(batch) == Dropped({0: 100, 2: 100}, (1,), 3)
     assert here(store) == ids(system)
 
 
-def test_a_batch_with_a_stranger_in_it_drops_nothing(store: EntryStore) -> None:
+@pytest.mark.parametrize("collection", ["notes", "system/keys", "system/nowhere"])
+def test_a_batch_with_a_stranger_in_it_drops_nothing(store: EntryStore, collection: str) -> None:
     some = made(2)
-    bring(store, some)
+    bring(store, [*some, *made(1, "system/keys")])
+    before = here(store)
     with pytest.raises(NoSuchEntryError):
-        store.drop_many([("notes", some[0].id), ("notes", bytes(32)), ("notes", some[1].id)])
-    assert here(store) == ids(some)
+        store.drop_many([("notes", some[0].id), (collection, bytes(32)), ("notes", some[1].id)])
+    with pytest.raises(NoSuchEntryError):
+        store.drop_payload(collection, bytes(32))
+    assert here(store) == before
 
 
 def test_the_evidence_of_a_fork_stays_and_the_rest_of_the_batch_goes(store: EntryStore) -> None:
@@ -113,7 +121,7 @@ def test_the_evidence_of_a_fork_stays_and_the_rest_of_the_batch_goes(store: Entr
     bring(store, some)
     before = told(store)[1]
     found = store.drop_many([(one.collection, one.id) for one in some])
-    assert found == Dropped({1: len(ONE)}, (0, 2))
+    assert found == Dropped({1: len(ONE)}, (0, 2), 3)
     assert here(store) == {some[0].id, some[2].id}
     assert told(store)[1:] == (before, [])
 
@@ -270,6 +278,44 @@ def test_what_was_committed_stays_dropped_and_the_next_run_goes_on(store: EntryS
     assert here(store) == ids(some[8:])
     assert collect(store, ALL).dropped == Tally(12, 1200)
     assert here(store) == set()
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(COMMIT_SECONDS / 3.5, 4), (COMMIT_SECONDS * 2, 1)])
+def test_a_transaction_ends_after_a_moment_and_the_next_goes_on(
+    tmp_path: Path, seconds: float, done: int
+) -> None:
+    some = made(20)
+    with Store.open(tmp_path) as store:
+        bring(store, some)
+        moments = itertools.count()
+        store.environment.clock = lambda: seconds * next(moments)
+        found = store.drop_many([("notes", one.id) for one in some])
+        assert found == Dropped(dict.fromkeys(range(done), 100), (), done)
+        assert here(store) == ids(some[done:])
+        assert collect(store, ALL).dropped == Tally(20 - done, 100 * (20 - done))
+        assert here(store) == set()
+
+
+def test_a_copy_is_looked_for_where_one_can_be_and_not_in_every_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node holds many collections, and whoever serves waits for the whole batch."""
+    looked: list[bytes] = []
+
+    def find(nodes: LmdbNodes, id_: bytes) -> int | None:
+        looked.append(id_)
+        return find_arrival(nodes, id_)
+
+    monkeypatch.setattr(payloads, "find_arrival", find)
+    record = Author().append(ONE)
+    copies = [member(record), member(record, "aquadoggo")]
+    with Store.open(tmp_path) as store:
+        bring(store, [one for at in range(40) for one in made(1, f"notes/{at}")])
+        bring(store, copies)
+        for one in copies:
+            looked.clear()
+            assert store.drop_payload(one.collection, one.id) == len(ONE)
+            assert len(looked) <= 1 + len(PROFILES)
 
 
 @pytest.mark.usefixtures("in_small_parts")
