@@ -69,6 +69,10 @@ class UsageError(LocalError):
     code = "usage"
 
 
+class EnvironmentVariableError(UsageError):
+    """Correct the variable, or unset it; docs/settings.md says what it may hold."""
+
+
 class InvalidEntryError(LocalError):
     """The entry was refused and nothing of it was stored; ask whoever made it for a good copy."""
 
@@ -115,6 +119,11 @@ class KeyFileError(LocalError):
     """Key files are made by 'setsync key new'; they belong to you alone (mode 0600)."""
 
     code = "key_file"
+
+
+class NetworkKeyFileError(KeyFileError):
+    """'setsync network show' tells what this node belongs to. 'setsync network leave' forgets a
+    key; 'new' and 'join' bring one where there is none."""
 
 
 class ExportFileError(LocalError):
@@ -334,6 +343,10 @@ class DataDirectoryError(StoreError):
     """Name a data directory with --data DIR or SETSYNC_DATA; 'setsync init' makes one."""
 
     code = "data_directory"
+
+
+class DirectoryTakenError(DataDirectoryError):
+    """Nothing was changed. Name a directory that is missing or empty."""
 
 
 class NewerFormatError(StoreError):

@@ -120,8 +120,10 @@ def _between(least: int, most: int) -> str:
     return f"{least} byte{'s' * (least != 1)} to {quantities.size(most)}"
 
 
-def _array(of: Kind[Any], most: int) -> str:
-    return f"up to {most:,} of: {words(of)}"
+def _array(of: Kind[Any], most: int, least: int) -> str:
+    if least == most:
+        return f"{most:,} of: {words(of)}"
+    return f"{f'{least:,}' if least else 'up'} to {most:,} of: {words(of)}"
 
 
 def _record(kinds: tuple[Kind[Any], ...]) -> str:

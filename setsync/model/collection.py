@@ -11,7 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from setsync.errors import InvalidNameError
-from setsync.limits import MAX_COLLECTION_NAME, MAX_PATTERN
+from setsync.limits import (
+    MAX_COLLECTION_NAME,
+    MAX_PATTERN,
+    MAX_PATTERN_SEGMENTS,
+    MAX_PATTERNS,
+)
 
 EVERYTHING = "**"
 ONE_SEGMENT = "*"
@@ -63,6 +68,54 @@ def system_first(name: str) -> tuple[bool, bytes]:
     return (not is_system(name), name.encode("utf-8"))
 
 
+class Matcher:
+    """Whether a name is what any of some patterns mean.
+
+    All of them are read at once: each place in each pattern is a bit of one number, and the bits
+    that are set are the places reached so far. So a segment of a name takes a few operations,
+    whoever wrote the patterns and however many there are. (Stepping back to the last `**` takes
+    a step a segment of each pattern; a regular expression of many `**` takes exponentially long
+    to say no.) The method is Baeza-Yates' and Gonnet's, "A New Approach to Text Searching", 1992.
+    """
+
+    __slots__ = ("_any", "_begin", "_end", "_here", "_stay")
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        # Places before all segments, before a `*`, before a `**`, and behind all segments.
+        self._begin = self._any = self._stay = self._end = 0
+        # Places before a segment that has this text, or any.
+        self._here: dict[str, int] = {}
+        place = 1
+        for pattern in patterns:
+            self._begin |= place
+            for segment in pattern.text.split("/"):
+                if segment == EVERYTHING:
+                    if self._stay & (place >> 1):
+                        continue  # two in a row mean the same as one
+                    self._stay |= place
+                elif segment == ONE_SEGMENT:
+                    self._any |= place
+                else:
+                    self._here[segment] = self._here.get(segment, 0) | place
+                place <<= 1
+            self._end |= place
+            place <<= 1
+        for segment, places in self._here.items():
+            self._here[segment] = places | self._any
+
+    def matches(self, name: str) -> bool:
+        """Whether the collection `name` is meant."""
+        here, any_, stay = self._here, self._any, self._stay
+        places = self._begin
+        places |= (places & stay) << 1
+        for segment in name.split("/"):
+            places = ((places & here.get(segment, any_)) << 1) | (places & stay)
+            places |= (places & stay) << 1
+            if not places:
+                return False
+        return bool(places & self._end)
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """Which collections somebody means. `text` is what they wrote.
@@ -71,46 +124,37 @@ class Pattern:
     """
 
     text: str
-    _segments: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _matcher: Matcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(_utf8(self.text)) <= MAX_PATTERN:
             raise InvalidNameError(f"A pattern has 1 to {MAX_PATTERN} bytes.")
         _check_segments(self.text, _CONTROL)
-        segments = tuple(self.text.split("/"))
-        for segment in segments:
+        for segment in self.text.split("/"):
             if "*" in segment and segment not in (ONE_SEGMENT, EVERYTHING):
                 raise InvalidNameError(f"In {self.text!r} a '*' shares its segment with text.")
-        object.__setattr__(self, "_segments", segments)
+        object.__setattr__(self, "_matcher", Matcher([self]))
+
+    @property
+    def depth(self) -> int:
+        """How many segments it has."""
+        return self.text.count("/") + 1
 
     def matches(self, name: str) -> bool:
         """Whether the collection `name` is meant."""
-        return _matches(self._segments, name.split("/"))
-
-
-def _matches(pattern: Sequence[str], name: Sequence[str]) -> bool:
-    """Greedy matching that steps back only to the last `**`.
-
-    An earlier `**` need never be tried again, since the last one can swallow whatever it
-    could: the work is at most len(pattern) * len(name), whoever wrote the pattern. (A
-    regular expression of many `**` would take exponentially long to say no.)
-    """
-    p = n = 0
-    star, swallowed = -1, 0
-    while n < len(name):
-        if p < len(pattern) and pattern[p] == EVERYTHING:
-            star, swallowed = p, n
-            p += 1
-        elif p < len(pattern) and pattern[p] in (ONE_SEGMENT, name[n]):
-            p, n = p + 1, n + 1
-        elif star >= 0:
-            swallowed += 1
-            p, n = star + 1, swallowed
-        else:
-            return False
-    return all(segment == EVERYTHING for segment in pattern[p:])
+        return self._matcher.matches(name)
 
 
 def match_any(patterns: Iterable[Pattern], name: str) -> bool:
     """Whether any of `patterns` means the collection `name`."""
     return any(pattern.matches(name) for pattern in patterns)
+
+
+def check_fits(patterns: Sequence[Pattern]) -> None:
+    """Raises InvalidNameError for more patterns, or longer ones, than one list in a HELLO has."""
+    segments = sum(pattern.depth for pattern in patterns)
+    if len(patterns) > MAX_PATTERNS or segments > MAX_PATTERN_SEGMENTS:
+        raise InvalidNameError(
+            f"At most {MAX_PATTERNS} patterns of {MAX_PATTERN_SEGMENTS:,} segments in all can be "
+            f"told to another node, and these are {len(patterns):,} of {segments:,}."
+        )

@@ -134,6 +134,7 @@ class _Initiating:
             talk.local,
             talk.peer,
             Receiver.of(talk.agreement.responder),
+            talk.agreement.initiator.max_payload,
             talk.agreement.is_mutual,
             self._comparing.compared,
             self._report.count_sent,

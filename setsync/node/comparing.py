@@ -29,6 +29,9 @@ from setsync.wire import messages as m
 
 _QUESTIONS_PER_MESSAGE = 1_000
 
+# What a responder lists: count and label of the root by name, in its order.
+_Listed = dict[str, tuple[int, bytes]]
+
 
 @dataclass
 class Pass:
@@ -95,28 +98,38 @@ class Comparing:
             self._some_refused = not is_none_refused(snapshot)
             return self._talk.agreement.catalogue(snapshot)
 
-    async def begin(self, turn: int) -> Pass | None:
-        """Compare all collections at once; None when they are the same.
+    def _read_digest(self) -> tuple[Catalogue, bytes]:
+        catalogue = self._read_catalogue()
+        return catalogue, catalogue.digest(self._key)
 
-        A collection that only we have takes a number after those of the responder, and
-        needs no question: all of it is missing there.
-        """
+    async def begin(self, turn: int) -> Pass | None:
+        """Compare all collections at once; None when they are the same."""
         talk = self._talk
-        self._key = key = talk.agreement.key(turn)
-        catalogue: Catalogue = await talk.local.offload(self._read_catalogue)
-        await talk.connection.send(m.Catalog(catalogue.digest(key)[:16]))
+        self._key = talk.agreement.key(turn)
+        catalogue, digest = await talk.local.offload(self._read_digest)
+        await talk.connection.send(m.Catalog(digest[:16]))
         talk.report.round_trips += 1
         message = await talk.connection.receive()
         if isinstance(message, m.Same):
             return None
         if isinstance(message, m.Many):
-            catalogue = await self._compare_long(catalogue, message.count, key)
+            catalogue = await self._compare_long(catalogue, message.count)
             message = await talk.connection.receive()
         theirs = await self._listing(message)
+        now: Pass = await talk.local.offload(self._new_pass, turn, catalogue, theirs)
+        return now
+
+    def _new_pass(self, turn: int, catalogue: Catalogue, theirs: _Listed) -> Pass:
+        """What of the catalogues differs.
+
+        A collection that only we have takes a number after those of the responder, and
+        needs no question: all of it is missing there.
+        """
+        key = self._key
         mine = {name: (count, label) for name, count, label in catalogue.listing(key)}
-        now = Pass(turn, key, [name for name, _, _ in theirs], self._new_initiator(key, turn))
-        differing = talk.report.differing if not turn else []
-        for number, (name, count, label) in enumerate(theirs):
+        now = Pass(turn, key, list(theirs), self._new_initiator(key, turn))
+        differing = self._talk.report.differing if not turn else []
+        for number, (name, (count, label)) in enumerate(theirs.items()):
             ours = mine.pop(name, None)
             if ours != (count, label):
                 now.initiator.open(number, count)
@@ -139,52 +152,56 @@ class Comparing:
             key, width, sketches=options.sketches, certain=certain, effort=self._effort
         )
 
-    async def _compare_long(self, catalogue: Catalogue, theirs: int, key: bytes) -> Catalogue:
+    async def _compare_long(self, catalogue: Catalogue, theirs: int) -> Catalogue:
         """Find which collections differ, as a set of hashes, and ask for theirs; ours of them."""
-        places: dict[bytes, int] = await self._talk.local.offload(catalogue.hashes, key)
-        views = {0: ListView(list(places))}
+        local = self._talk.local
+        places, view = await local.offload(_as_set, catalogue, self._key)
         # A false match would send a whole collection for nothing.
-        initiator = self._new_initiator(key, 0, certain=True)
+        initiator = self._new_initiator(self._key, 0, certain=True)
         initiator.open(0, theirs)
 
         def step(answers: Sequence[Answer] | None) -> list[Question]:
             if answers is not None:
-                initiator.take(answers, views)
-            return initiator.ask(views)
+                initiator.take(answers, {0: view})
+            return initiator.ask({0: view})
 
         found = await self._rounds(initiator, step)
-        rows = [row for parts in found.missing_there.values() for part in parts for row in part]
-        rows += [row for place, _ in found.push for row in views[0].ids(place.prefix)]
         self._talk.report.round_trips += 1
         await self._talk.connection.send(m.AskNames(items_of(found.missing_here)))
-        return catalogue.part(places[row.tobytes()] for row in rows)
+        part: Catalogue = await local.offload(_only_here, catalogue, places, view, found)
+        return part
 
-    async def _listing(self, message: m.Message) -> list[tuple[str, int, bytes]]:
+    async def _listing(self, message: m.Message) -> _Listed:
         """The collections that are listed, beginning with `message`."""
-        found: list[tuple[str, int, bytes]] = []
+        found: _Listed = {}
         while True:
             match message:
                 case m.Listing(collections) | m.Listed(collections):
-                    found += collections
+                    await self._talk.local.offload(self._take_listed, found, collections)
                 case _:
                     raise unexpected(message)
-            if isinstance(message, m.Listing) and not message.collections:
-                raise PeerError("A part of a listing came that lists nothing.")
-            if len(found) > limits.MAX_COLLECTIONS:
-                raise PeerError(f"More than {limits.MAX_COLLECTIONS} collections were listed.")
             if isinstance(message, m.Listed):
-                break
+                return found
+            if not message.collections:
+                raise PeerError("A part of a listing came that lists nothing.")
             message = await self._talk.connection.receive()
-        names = [name for name, _, _ in found]
-        if len(set(names)) != len(names) or not all(map(self._talk.agreement.is_mutual, names)):
-            raise PeerError("A collection was listed twice, or one that nobody asked for.")
-        return found
+
+    def _take_listed(self, found: _Listed, collections: Sequence[tuple[str, int, bytes]]) -> None:
+        """Look at some that are listed. Every segment of a name is a step."""
+        if len(found) + len(collections) > limits.MAX_COLLECTIONS:
+            raise PeerError(f"More than {limits.MAX_COLLECTIONS} collections were listed.")
+        steps = sum(name.count("/") + 1 for name, _, _ in collections)
+        heard = sum(len(name) + len(label) for name, _, label in collections)
+        self._effort.charge(steps, heard)
+        for name, count, label in collections:
+            if name in found or not self._talk.agreement.is_mutual(name):
+                raise PeerError("A collection was listed twice, or one that nobody asked for.")
+            found[name] = (count, label)
 
     async def is_equal(self) -> bool:
         """Compare fresh whole digests of everything."""
         self._talk.show("closing")
-        catalogue: Catalogue = await self._talk.local.offload(self._read_catalogue)
-        digest = catalogue.digest(self._key)
+        _, digest = await self._talk.local.offload(self._read_digest)
         await self._talk.connection.send(m.Close(digest))
         return (await self._talk.expect(m.Closed)).digest == digest
 
@@ -279,8 +296,11 @@ class Comparing:
         for take in now.takes():
             ids: list[bytes] = await self._talk.local.look_up(self._ids_of, take)
             report.ids_there += [(take.collection, id_) for id_ in ids]
-        for name, ids_here, _ in await self._ask_ids(now):
-            report.ids_here += [(name, id_) for id_ in ids_here]
+
+        def note(name: str, joined: bytes, newer: int) -> None:
+            report.ids_here += [(name, joined[at : at + 32]) for at in range(0, len(joined), 32)]
+
+        await self._ask_ids(now, note)
 
     async def is_only_newer(self, now: Pass) -> bool:
         """Whether all that still differs arrived after the session began, on either side."""
@@ -291,12 +311,11 @@ class Comparing:
                 talk.report.newer += newer
                 older += count - newer
         if talk.options.direction != m.PUSH:
-            told = 0
-            for _, ids, newer in await self._ask_ids(now):
-                told += len(ids)
-                talk.report.newer += newer
-                older += len(ids) - newer
-            older += max(0, now.missing_here - told)  # promised, and not even named
+            counts = _Counts()
+            await self._ask_ids(now, counts.note)
+            talk.report.newer += counts.newer
+            # What was promised and not even named is not newer.
+            older += max(counts.told, now.missing_here) - counts.newer
         return not older
 
     def _count_newer(self, take: Take) -> tuple[int, int]:
@@ -314,13 +333,15 @@ class Comparing:
             ids = [row.tobytes() for row in view.ids(take.prefix)] if view is not None else []
             return still_wanted(snapshot, peer, take.collection, ids, local.clock())
 
-    async def _ask_ids(self, now: Pass) -> list[tuple[str, list[bytes], int]]:
-        """Collection, ids, and how many of them are newer than the session, of what we lack."""
+    async def _ask_ids(self, now: Pass, on_told: Callable[[str, bytes, int], None]) -> None:
+        """Ask for the ids of what we lack; `on_told` hears of a collection, ids joined, and how
+        many of them are newer than the session. Raises PeerError for more than may be."""
         wanted = now.wants()
         if not wanted:
-            return []
+            return
         self._talk.report.round_trips += 1
-        found: list[tuple[str, list[bytes], int]] = []
+        missing = now.missing_here + now.refused_here
+        left = min(missing + limits.SPARE_TOLD_IDS, limits.MAX_TOLD_IDS)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_id_questions, wanted)
             awaited = len(in_messages(wanted))
@@ -330,12 +351,41 @@ class Comparing:
                 if message.more and not message.items:
                     raise PeerError("A part of a list of ids came that lists nothing.")
                 for number, joined, newer in message.items:
-                    ids = [joined[at : at + 32] for at in range(0, len(joined), 32)]
-                    if number >= len(now.names) or not newer <= len(ids) == len(joined) / 32:
+                    count, rest = divmod(len(joined), 32)
+                    if rest or not count or newer > count or number >= len(now.names):
                         raise PeerError("A list of ids is not one.")
-                    found.append((now.names[number], ids, newer))
-        return found
+                    left -= count
+                    if left < 0:
+                        raise PeerError("More ids came than are missing here.", Abort.TOO_LARGE)
+                    on_told(now.names[number], joined, newer)
 
     async def _send_id_questions(self, wanted: Sequence[Wanted]) -> None:
         for part in in_messages(wanted):
             await self._talk.connection.send(m.AskIds(items_of(part)))
+
+
+@dataclass
+class _Counts:
+    """Of ids that were told, and are not kept."""
+
+    told: int = 0
+    newer: int = 0
+
+    def note(self, _: str, joined: bytes, newer: int) -> None:
+        self.told += len(joined) // 32
+        self.newer += newer
+
+
+def _as_set(catalogue: Catalogue, key: bytes) -> tuple[dict[bytes, int], ListView]:
+    """The places of collections by their hashes, and these as a set."""
+    places = catalogue.hashes(key)
+    return places, ListView(list(places))
+
+
+def _only_here(
+    catalogue: Catalogue, places: dict[bytes, int], view: ListView, found: Difference
+) -> Catalogue:
+    """The collections of ours whose hashes are missing there."""
+    rows = [row for parts in found.missing_there.values() for part in parts for row in part]
+    rows += [row for place, _ in found.push for row in view.ids(place.prefix)]
+    return catalogue.part(places[row.tobytes()] for row in rows)

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from setsync.errors import InvalidNameError, PeerError, PeerIdentityError, PeerVersionError
-from setsync.model.collection import Pattern, match_any
+from setsync.errors import (
+    Abort,
+    InvalidNameError,
+    PeerError,
+    PeerIdentityError,
+    PeerVersionError,
+)
+from setsync.model.collection import Matcher, Pattern, check_fits
 from setsync.node.local import Local
 from setsync.reconcile.catalogue import Catalogue
 from setsync.reconcile.labels import session_key
@@ -31,8 +37,9 @@ def hello(
 ) -> Hello:
     """Our HELLO to the node with the key `peer`, with a fresh nonce. Reads the policy.
 
-    Raises PolicyFileError.
+    Raises PolicyFileError; InvalidNameError for more interests than can be told.
     """
+    check_fits(interests)
     policy = local.policy()
     return Hello(
         versions=(PROTOCOL_VERSION,),
@@ -52,12 +59,19 @@ def _texts(patterns: Sequence[Pattern]) -> tuple[str, ...]:
     return tuple(pattern.text for pattern in patterns)
 
 
-def check_name(greeting: Hello, proven: bytes | None) -> None:
-    """A node calls itself by the key that it has proven to hold. Raises PeerIdentityError."""
+def check_hello(greeting: Hello, proven: bytes | None) -> None:
+    """A node calls itself by the key that it has proven to hold, and its lists of patterns are
+    no longer than may be. Raises PeerIdentityError, PeerError."""
     if proven is not None and greeting.node != proven:
         raise PeerIdentityError(
             f"The other side holds the key {proven.hex()} and calls itself {greeting.node.hex()}."
         )
+    for texts in (greeting.interests, greeting.shares, greeting.without):
+        patterns = _patterns(texts)
+        try:
+            check_fits(patterns)
+        except InvalidNameError as error:
+            raise PeerError(f"A HELLO is too long. {error.message}", Abort.TOO_LARGE) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,8 @@ class Agreement:
 
     initiator: Hello
     responder: Hello
-    needed: tuple[tuple[Pattern, ...], ...]
-    without: tuple[Pattern, ...]
+    needed: tuple[Matcher, ...]
+    without: Matcher
 
     @classmethod
     def of(cls, initiator: Hello, responder: Hello) -> Agreement:
@@ -83,14 +97,14 @@ class Agreement:
         return cls(
             initiator,
             responder,
-            tuple(_patterns(texts) for texts in sorted(needed)),
-            _patterns(initiator.without + responder.without),
+            tuple(Matcher(_patterns(texts)) for texts in sorted(needed)),
+            Matcher(_patterns(initiator.without + responder.without)),
         )
 
     def is_mutual(self, name: str) -> bool:
         """Whether both sides want a collection and share it with each other."""
-        wanted = all(match_any(patterns, name) for patterns in self.needed)
-        return wanted and not match_any(self.without, name)
+        wanted = all(patterns.matches(name) for patterns in self.needed)
+        return wanted and not self.without.matches(name)
 
     def key(self, turn: int) -> bytes:
         """The key of one pass."""

@@ -43,10 +43,10 @@ async def exchange_payloads(talk: Talk) -> bool:
     False when neither side misses any, and nothing was said. Raises PeerError.
     """
     local, direction = talk.local, talk.options.direction
-    is_mutual = talk.agreement.is_mutual
+    is_mutual, most = talk.agreement.is_mutual, talk.agreement.initiator.max_payload
     asked = m.WantPayloads(())
     if direction != m.PUSH and may_have_some(local, talk.peer):
-        asked = await local.offload(ask_for_payloads, local, is_mutual)
+        asked = await local.offload(ask_for_payloads, local, is_mutual, most)
     they_ask = WANTS_PAYLOADS in talk.theirs.features and direction != m.PULL
     if not asked.items and not they_ask:
         return False
@@ -83,6 +83,7 @@ class _Moving:
             talk.connection,
             talk.local,
             talk.peer,
+            talk.agreement.initiator.max_payload,
             lambda name: may_come and talk.agreement.is_mutual(name),
             talk.show_moved,
         )

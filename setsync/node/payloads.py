@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from setsync.errors import PeerError
+from setsync.errors import Abort, PeerError
 from setsync.limits import ASK_AGAIN_SECONDS, MAX_PEERS, MAX_WANTED_PAYLOADS
 from setsync.model.collection import system_first
 from setsync.node.local import Local
@@ -35,18 +35,20 @@ def may_have_some(local: Local, peer: bytes) -> bool:
     return asked is None or trio.current_time() - asked > ASK_AGAIN_SECONDS
 
 
-def ask_for_payloads(local: Local, is_mutual: Callable[[str], bool]) -> WantPayloads:
-    """The next few payloads to ask for.
+def ask_for_payloads(
+    local: Local, is_mutual: Callable[[str], bool], max_payload: int
+) -> WantPayloads:
+    """The next few payloads to ask for, of up to `max_payload` bytes each.
 
     Sessions take turns through all that are missing, so that none is asked for ever and another
     never. Touches the disk.
     """
-    found: dict[str, list[bytes]] = {}
+    found: dict[str, set[bytes]] = {}
     count = 0
     with local.store.snapshot() as snapshot:
         for row in _rows(local, snapshot):
-            if row.size <= local.max_payload and is_mutual(row.collection):
-                found.setdefault(row.collection, []).append(row.id[:_SHORT])
+            if row.size <= max_payload and is_mutual(row.collection):
+                found.setdefault(row.collection, set()).add(row.id[:_SHORT])
                 count += 1
             local.payloads_after = row.arrival
             if count == MAX_WANTED_PAYLOADS:
@@ -84,16 +86,27 @@ def payload_takes(
     local: Local, wanted: WantPayloads, is_mutual: Callable[[str], bool]
 ) -> list[Take]:
     """What of ours the other side asks the payloads of. Touches the disk. Raises PeerError."""
+    asked = {name: _short_ids(joined) for name, joined in wanted.items}
+    count = sum(map(len, asked.values()))
+    if len(asked) < len(wanted.items) or not all(map(is_mutual, asked)):
+        raise PeerError("A list of payloads that are wanted is not one.")
+    if count > MAX_WANTED_PAYLOADS:
+        raise PeerError(f"{count} payloads are wanted of one session.", Abort.TOO_LARGE)
     takes: list[Take] = []
     with local.store.snapshot() as snapshot:
-        for name, joined in wanted.items:
-            if len(joined) % _SHORT or not is_mutual(name):
-                raise PeerError("A list of payloads that are wanted is not one.")
+        for name, shorts in asked.items():
             view = snapshot.view(name)
             ids: set[bytes] = set()
-            for at in range(0, len(joined) if view is not None else 0, _SHORT):
+            for short in shorts if view is not None else ():
                 assert view is not None
-                rows = view.ids(joined[at : at + _SHORT].hex(), b"", _SHORT)
-                ids.update(row.tobytes() for row in rows)
+                ids.update(row.tobytes() for row in view.ids(short.hex(), b"", _SHORT))
             takes.append(Take(name, sorted(ids), only_payloads=True, is_asked_for=True))
     return takes
+
+
+def _short_ids(joined: bytes) -> list[bytes]:
+    """Those of one collection, each named once. Raises PeerError."""
+    found = [joined[at : at + _SHORT] for at in range(0, len(joined), _SHORT)]
+    if len(joined) % _SHORT or len(set(found)) < len(found):
+        raise PeerError("A list of payloads that are wanted is not one.")
+    return found

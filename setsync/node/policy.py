@@ -194,6 +194,10 @@ def _fits_a_hello(patterns: tuple[Pattern, ...], what: str) -> None:
         raise PolicyFileError(
             f"The {what} have more than {limits.MAX_PATTERNS_TEXT:,} bytes together."
         )
+    if sum(pattern.depth for pattern in patterns) > limits.MAX_PATTERN_SEGMENTS:
+        raise PolicyFileError(
+            f"The {what} have more than {limits.MAX_PATTERN_SEGMENTS:,} segments together."
+        )
 
 
 # --- the file -----------------------------------------------------------------------------

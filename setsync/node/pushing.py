@@ -38,6 +38,7 @@ class Pushing:
         local: Local,
         peer: bytes,
         receiver: Receiver,
+        max_payload: int,
         is_mutual: Callable[[str], bool],
         after: int,
         on_sent: Callable[[int], None],
@@ -53,7 +54,7 @@ class Pushing:
         self._after = after
         self._heard: OrderedDict[bytes, None] = OrderedDict()
         self._incoming = Incoming(
-            connection, local, peer, is_mutual, on_received, on_taken=self._remember
+            connection, local, peer, max_payload, is_mutual, on_received, self._remember
         )
         self._on_sent = on_sent
         self._on_refused = on_refused

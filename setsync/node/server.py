@@ -16,7 +16,7 @@ from setsync import limits
 from setsync.errors import Abort, PeerError, PeerTimeoutError, SetsyncError
 from setsync.node.access import Access
 from setsync.node.connection import Connection
-from setsync.node.greeting import Agreement, check_name, hello
+from setsync.node.greeting import Agreement, check_hello, hello
 from setsync.node.local import Local
 from setsync.node.payloads import (
     are_missing,
@@ -45,6 +45,8 @@ from setsync.wire import messages as m
 _ANSWER_BYTES = 128 * limits.KIB
 # Or when it has taken so many steps, some 60 ms, so that no snapshot lasts long.
 _ANSWER_STEPS = 65_536
+# What it takes to hash one collection of a long catalogue, and to sort it among the others.
+_HASH_STEPS = 2
 
 
 @dataclass
@@ -82,18 +84,20 @@ async def run_responder(
     access: Access | None = None,
     penalties: Penalties | None = None,
     address: str = "",
+    on_let_in: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer one session on a connected stream, which is closed afterwards.
 
     `peer` is the key that the other side has proven to hold, `address` where it comes from;
-    `access` says whether we talk to it, `penalties` whether not now.
+    `access` says whether we talk to it, `penalties` whether not now. `on_let_in` is called once
+    we do, for who needs an invite when it has shown one; what it raises ends the session.
 
     Raises PeerError, StoreError; `served` then holds what was known until then.
     """
     served = served if served is not None else Served()
     connection = Connection(stream, Role.RESPONDER)
     served.counters = connection.session.counters
-    guest = _Guest(peer, address, access, penalties)
+    guest = _Guest(peer, address, access, penalties, on_let_in)
     try:
         await connection.run(lambda _: _Responding(connection, local, served, guest).run())
         served.state = "done"
@@ -114,14 +118,15 @@ class _Guest:
     address: str
     access: Access | None
     penalties: Penalties | None
+    on_let_in: Callable[[], None]
 
     async def arrive(self) -> bool:
         """Whether they are let in; if not, an invite may help. Waits for as long as they have
         to rest. Raises PeerRefusedError, NotListedError."""
-        if self.key is None:
-            return True
-        let_in = self.access is None or self.access.check(self.key)
-        if self.penalties is not None:
+        let_in = self.key is None or self.access is None or self.access.check(self.key)
+        if let_in:
+            self.on_let_in()
+        if self.key is not None and self.penalties is not None:
             self.penalties.check(self.key, trio.current_time())
             await trio.sleep(self.penalties.begin(self.key, trio.current_time()))
         return let_in
@@ -153,7 +158,8 @@ class _Responding:
         self._turn = -1
         self._key = b""
         self._names: list[str] = []
-        self._hashes: dict[bytes, int] = {}
+        self._collections = 0
+        self._long: _LongCatalogue | None = None
         self._held = Held()
         self._effort = Answering()
         self._sent_entries = 0
@@ -203,6 +209,7 @@ class _Responding:
             self._local,
             self._agreement.initiator.node,
             self._receiver,
+            self._agreement.responder.max_payload,
             self._agreement.is_mutual,
             self._compared,
             self._served.count_sent,
@@ -219,9 +226,10 @@ class _Responding:
         theirs = await self._connection.receive(limits.HELLO_TIMEOUT)
         if not isinstance(theirs, m.Hello):
             raise _unexpected(theirs)
-        check_name(theirs, key)
+        check_hello(theirs, key)
         if not let_in:
             await self._local.offload(self._guest.redeem, theirs.invite)
+            self._guest.on_let_in()
         self._began, wants = await self._local.offload(self._before)
         mine = hello(
             self._local,
@@ -246,62 +254,69 @@ class _Responding:
             self._compared = snapshot.last_arrival
             return self._agreement.catalogue(snapshot)
 
+    def _read_digest(self) -> tuple[Catalogue, bytes]:
+        catalogue = self._read_catalogue()
+        return catalogue, catalogue.digest(self._key)
+
     # --- comparing ------------------------------------------------------------------------
 
     async def _compare_catalogue(self, message: m.Catalog) -> None:
         """A new pass begins: the same, or the list of what is here."""
         self._turn += 1
         self._compares_until = trio.current_time() + limits.COMPARING_SECONDS
-        self._held, self._hashes = Held(), {}
+        self._held, self._long = Held(), None
         if self._turn > limits.MAX_PASSES:
             raise PeerError(f"A session has at most {limits.MAX_PASSES + 1} passes.")
         self._key = self._agreement.key(self._turn)
-        catalogue: Catalogue = await self._local.offload(self._read_catalogue)
+        catalogue, digest = await self._local.offload(self._read_digest)
         self._sent_entries = 0
-        if catalogue.digest(self._key)[:16] == message.digest:
+        self._collections = len(catalogue.collections)
+        if digest[:16] == message.digest:
             self._served.note_told(self._compared)
             await self._connection.send(m.Same())
             return
-        if len(catalogue.collections) > limits.LISTED_COLLECTIONS:
-            self._hashes = catalogue.hashes(self._key)
-            self._long = catalogue
-            await self._connection.send(m.Many(len(catalogue.collections)))
+        if self._collections > limits.LISTED_COLLECTIONS:
+            self._long = await self._local.look_up(self._as_set, catalogue)
+            await self._connection.send(m.Many(self._collections))
             return
         await self._list(catalogue)
+
+    def _as_set(self, catalogue: Catalogue) -> _LongCatalogue:
+        self._charge_long(catalogue, _HASH_STEPS * self._collections)
+        return _LongCatalogue.of(catalogue, self._key)
+
+    def _charge_long(self, catalogue: Catalogue, steps: int) -> None:
+        """Count what reading a long catalogue took: a list is read whole, each time."""
+        self._effort.charge(steps, 0, catalogue.entry_count, self._collections)
 
     async def _list(self, catalogue: Catalogue) -> None:
         """From here on, a collection's number is its place in this list."""
         self._names = [name for name, _ in catalogue.collections]
-        part: list[tuple[str, int, bytes]] = []
-        size = 0
-        for item in catalogue.listing(self._key):
-            part.append(item)
-            size += len(item[0].encode()) + 32
-            if size >= _ANSWER_BYTES or len(part) == limits.MAX_ARRAY:
-                await self._connection.send(m.Listing(tuple(part)))
-                part, size = [], 0
-        await self._connection.send(m.Listed(tuple(part)))
+        messages = await self._local.look_up(_list_messages, catalogue, self._key)
+        while messages:
+            await self._connection.send(messages.pop(0))
 
     async def _list_named(self, items: Sequence[WireWant]) -> None:
         """The collections behind the hashes that the initiator lacks."""
         part: Catalogue = await self._local.look_up(self._named, items)
-        self._held, self._hashes = Held(), {}
+        self._held, self._long = Held(), None
         await self._list(part)
 
     def _named(self, items: Sequence[WireWant]) -> Catalogue:
-        view = ListView(list(self._hashes))
+        long = self._long
+        assert long is not None, "the table of states lets them be asked about after MANY only"
         places: set[int] = set()
         for item in items:
             try:
                 wanted = Wanted.from_wire(item)
             except ValueError as error:
                 raise PeerError(f"What is wanted cannot be understood: {error}") from error
-            all_ = len(self._hashes)
-            self._effort.charge(want_steps(wanted, all_), 0, all_, all_)
-            everything = wanted.kind == ALL
-            rows = view.ids(wanted.range.prefix) if everything else resolve(wanted, view, self._key)
-            places |= {self._hashes[row.tobytes()] for row in rows}
-        return self._long.part(places)
+            prefix, is_all = wanted.range.prefix, wanted.kind == ALL
+            searched = long.view.count(prefix)
+            self._charge_long(long.catalogue, searched + want_steps(wanted, searched))
+            rows = long.view.ids(prefix) if is_all else resolve(wanted, long.view, self._key)
+            places |= {long.places[row.tobytes()] for row in rows}
+        return long.catalogue.part(places)
 
     async def _answer(self, items: Sequence[WireQuestion]) -> None:
         """Answer in as many messages as the answers need, each from one snapshot."""
@@ -314,9 +329,10 @@ class _Responding:
         answers: list[WireAnswer] = []
         size = steps = 0
         with self._local.store.snapshot() as snapshot:
+            long = self._long
             views: Views = NumberedViews(self._names, snapshot.view)
-            if self._hashes:
-                views = {0: ListView(list(self._hashes))}
+            if long is not None:
+                views = {0: long.view}
             for item in items[start:]:
                 encoded = self._held.encoded
                 try:
@@ -327,6 +343,7 @@ class _Responding:
                 answers.append(found.to_wire())
                 size += told_bytes(found)
                 steps += answer_steps(question, found, self._held.encoded - encoded)
+                steps += long.view.count(question.range.prefix) if long is not None else 0
                 if size >= _ANSWER_BYTES or steps >= _ANSWER_STEPS:
                     break
             self._charge(steps, size, snapshot)
@@ -335,7 +352,7 @@ class _Responding:
     def _charge(self, steps: int, told: int, snapshot: Snapshot) -> None:
         """Count what this session asked for. The set is as large as it is by now, not as it was
         when the session began; and nobody lacks an entry twice. Raises PeerError."""
-        self._effort.charge(steps, told, snapshot.entry_count, len(self._names))
+        self._effort.charge(steps, told, snapshot.entry_count, self._collections)
         if self._sent_entries > snapshot.entry_count:
             raise PeerError("More was asked about the sets than they hold.", Abort.TOO_LARGE)
 
@@ -394,7 +411,8 @@ class _Responding:
         takes = await self._local.offload(payload_takes, self._local, asked, is_mutual)
         mine, peer = m.WantPayloads(()), self._agreement.initiator.node
         if direction != m.PULL and may_have_some(self._local, peer):
-            mine = await self._local.offload(ask_for_payloads, self._local, is_mutual)
+            most = self._agreement.responder.max_payload
+            mine = await self._local.offload(ask_for_payloads, self._local, is_mutual, most)
         await self._connection.send(mine)
         before, compared = await self._local.offload(count_missing, self._local), self._compared
         await self._move(bool(mine.items), lambda: self._send_all(takes))
@@ -416,6 +434,7 @@ class _Responding:
             self._connection,
             self._local,
             self._agreement.initiator.node,
+            self._agreement.responder.max_payload,
             lambda name: may_come and self._agreement.is_mutual(name),
             lambda _: None,
         )
@@ -449,8 +468,7 @@ class _Responding:
                     if not self._all_sent:
                         raise PeerError("The session was closed before its entries were here.")
                     await incoming.finish()
-                    catalogue: Catalogue = await self._local.offload(self._read_catalogue)
-                    digest = catalogue.digest(self._key)
+                    _, digest = await self._local.offload(self._read_digest)
                     if digest == message.digest:
                         self._served.note_told(self._compared)
                     await self._connection.send(m.Closed(digest))
@@ -489,6 +507,35 @@ class _Responding:
         self._served.entries_sent += count
         self._sent_entries += count
         self._may_be_refused += count
+
+
+@dataclass(frozen=True, slots=True)
+class _LongCatalogue:
+    """A catalogue as the set of its hashes, which is made once and then asked about."""
+
+    catalogue: Catalogue
+    places: dict[bytes, int]
+    view: ListView
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, key: bytes) -> _LongCatalogue:
+        """Hashed under the key of a pass."""
+        places = catalogue.hashes(key)
+        return cls(catalogue, places, ListView(list(places)))
+
+
+def _list_messages(catalogue: Catalogue, key: bytes) -> list[m.Listing | m.Listed]:
+    """What tells a catalogue."""
+    messages: list[m.Listing | m.Listed] = []
+    part: list[tuple[str, int, bytes]] = []
+    size = 0
+    for item in catalogue.listing(key):
+        part.append(item)
+        size += len(item[0].encode()) + 32
+        if size >= _ANSWER_BYTES or len(part) == limits.MAX_ARRAY:
+            messages.append(m.Listing(tuple(part)))
+            part, size = [], 0
+    return [*messages, m.Listed(tuple(part))]
 
 
 def _unexpected(message: object) -> PeerError:

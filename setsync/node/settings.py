@@ -17,7 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from setsync.errors import SetsyncError, SettingsFileError, UsageError
+from setsync.errors import (
+    EnvironmentVariableError,
+    SetsyncError,
+    SettingsFileError,
+    UsageError,
+)
 from setsync.limits import (
     DEFAULT_MAX_PAYLOAD,
     MAP_SIZE,
@@ -30,7 +35,7 @@ from setsync.limits import (
     MOST_CONNECTIONS,
     MOST_VERIFIERS,
 )
-from setsync.model.collection import Pattern
+from setsync.model.collection import Pattern, check_fits
 
 FILE = "setsync.toml"
 PREFIX = "SETSYNC_"
@@ -149,8 +154,7 @@ class Setting(NamedTuple):
                 assert isinstance(value, tuple)
                 if len(value) > MAX_PATTERNS:
                     raise ValueError(f"{len(value)} patterns")
-                for text in value:
-                    Pattern(text)
+                check_fits([Pattern(text) for text in value])
             case _:
                 pass
         return value
@@ -439,11 +443,17 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; {close[0]!r} may be meant" if close else ""
 
 
-def _said(setting: Setting, where: str, read: Callable[[Any], Plain], found: Plain) -> Plain:
+def _said(
+    setting: Setting,
+    where: str,
+    read: Callable[[Any], Plain],
+    found: Plain,
+    wrong: type[UsageError],
+) -> Plain:
     try:
         return read(found)
     except (ValueError, SetsyncError) as error:
-        raise UsageError(_refusal(setting, where, found, error)) from error
+        raise wrong(_refusal(setting, where, found, error)) from error
 
 
 def _refusal(setting: Setting, where: str, found: object, error: Exception) -> str:
@@ -466,11 +476,13 @@ def settle(
     for setting in table:
         if setting.name in flags:
             where = setting.flag or setting.name
-            value = _said(setting, where, setting.from_flag, flags[setting.name])
+            flag = flags[setting.name]
+            value = _said(setting, where, setting.from_flag, flag, UsageError)
             settled[setting.name] = Value(value, Origin.FLAG, where)
         elif setting.variable in environment:
             where, text = setting.variable, environment[setting.variable]
-            value = _said(setting, where, setting.from_environment, text)
+            read = setting.from_environment
+            value = _said(setting, where, read, text, EnvironmentVariableError)
             settled[setting.name] = Value(value, Origin.ENVIRONMENT, where)
         elif setting.name in file:
             settled[setting.name] = Value(file[setting.name], Origin.FILE, str(path or FILE))

@@ -11,7 +11,7 @@ from setsync import limits
 from setsync.errors import PeerError
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node.connection import Connection
-from setsync.node.greeting import Agreement, check_name, hello
+from setsync.node.greeting import Agreement, check_hello, hello
 from setsync.node.local import Local
 from setsync.node.payloads import are_missing
 from setsync.node.progress import OnProgress, Progress
@@ -85,7 +85,7 @@ class Talk:
         with trio.move_on_after(limits.HELLO_TIMEOUT):
             await self.connection.send(mine)
         theirs = await self.expect(m.Hello, limits.HELLO_TIMEOUT)
-        check_name(theirs, peer)
+        check_hello(theirs, peer)
         self.agreement = Agreement.of(mine, theirs)
         self.theirs = theirs
         self.report.peer = theirs.node.hex()

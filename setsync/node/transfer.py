@@ -216,6 +216,7 @@ class Incoming:
     """What a peer sends us in one pass: put together, handed to the writer, acknowledged.
 
     What is not kept for want of interest is told by REFUSED before it is acknowledged.
+    `max_payload` is what our HELLO said: the setting may have changed since.
 
     Start `run` in a nursery; feed `take`; then `finish`. Taking waits for the disk and never
     for the peer: if it waited until an acknowledgement is sent, two nodes that both send
@@ -227,12 +228,14 @@ class Incoming:
         connection: Connection,
         local: Local,
         peer: bytes,
+        max_payload: int,
         may_come: Callable[[str], bool],
         on_committed: Callable[[int], None],
         on_taken: Callable[[Sequence[UnverifiedEntry]], None] = lambda entries: None,
     ) -> None:
         self._connection = connection
         self._peer = peer
+        self._max_payload = max_payload
         self._local = local
         self._may_come = may_come
         self._on_committed = on_committed
@@ -279,18 +282,20 @@ class Incoming:
         if self._assembly is not None:
             raise PeerError("Entries came before the last payload's pieces were all here.")
         entries: list[UnverifiedEntry] = []
-        for collection, items in message.groups:
-            if not self._may_come(collection):
-                raise PeerError(f"Nobody asked for entries of {collection!r} here.")
-            for header, payload in items:
-                if self._assembly is not None:
-                    raise PeerError("An entry came where pieces of a payload were due.")
-                if isinstance(payload, int):
-                    self._check_size(payload)
-                    self._assembly = _Assembly(collection, header, payload, bytearray())
-                    continue
-                self._check_size(len(payload or b""))
-                entries.append(UnverifiedEntry(collection, header, payload))
+        ((collection, items),) = message.groups
+        if not self._may_come(collection):
+            raise PeerError(f"Nobody asked for entries of {collection!r} here.")
+        if len({header for header, _ in items}) < len(items):
+            raise PeerError("An entry came twice in one message.")
+        for header, payload in items:
+            if self._assembly is not None:
+                raise PeerError("An entry came where pieces of a payload were due.")
+            if isinstance(payload, int):
+                self._check_size(payload)
+                self._assembly = _Assembly(collection, header, payload, bytearray())
+                continue
+            self._check_size(len(payload or b""))
+            entries.append(UnverifiedEntry(collection, header, payload))
         return entries
 
     def _take_piece(self, piece: Piece) -> list[UnverifiedEntry]:
@@ -306,9 +311,9 @@ class Incoming:
         return [UnverifiedEntry(assembly.collection, assembly.header, bytes(assembly.payload))]
 
     def _check_size(self, size: int) -> None:
-        if size > self._local.max_payload:
+        if size > self._max_payload:
             raise PeerError(
-                f"A payload of {size} bytes came; this node takes {self._local.max_payload}.",
+                f"A payload of {size} bytes came; this node takes {self._max_payload}.",
                 Abort.TOO_LARGE,
             )
 

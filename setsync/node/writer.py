@@ -27,6 +27,7 @@ from setsync.limits import (
     COMMIT_ENTRIES,
     FEWEST_IN_JOB,
     KIB,
+    LEAST_ENTRY_BYTES,
     PEERS_COMMIT,
     VERIFIERS_FROM,
     VERIFY_JOB_ENTRIES,
@@ -166,7 +167,8 @@ class Writer:
     ) -> Ticket:
         """Hand entries over; waits while the inbox is full, unless this peer has little in it.
         What one peer brings is stored in its order."""
-        ticket = Ticket(entries, sum(entry.size for entry in entries), origin)
+        size = sum(max(entry.size, LEAST_ENTRY_BYTES) for entry in entries)
+        ticket = Ticket(entries, size, origin)
         async with self._changed:
             while self._is_full_for(ticket.peer):
                 await self._changed.wait()

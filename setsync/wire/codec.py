@@ -62,12 +62,12 @@ def text(most: int) -> Kind[str]:
     return check
 
 
-def array(of: Kind[T], most: int = MAX_ARRAY) -> Kind[tuple[T, ...]]:
-    """Any number of values of one kind, up to `most`."""
+def array(of: Kind[T], most: int = MAX_ARRAY, least: int = 0) -> Kind[tuple[T, ...]]:
+    """So many values of one kind."""
 
     def check(value: object) -> tuple[T, ...]:
-        if type(value) is not tuple or len(value) > most:
-            raise FieldError(f"an array of at most {most}")
+        if type(value) is not tuple or not least <= len(value) <= most:
+            raise FieldError(f"an array of {least} to {most}")
         return tuple(of(item) for item in value)
 
     return check

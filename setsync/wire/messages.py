@@ -164,7 +164,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Either: collection, and entries of it: header, payload."""
+    """Either: collection, and entries of it, no two the same: header, payload."""
 
     groups: tuple[tuple[str, tuple[EntryItem, ...]], ...]
 
@@ -288,7 +288,10 @@ _wants = array(
     record(_number32, _prefix, uint(255), uint(limits.MAX_WANTED_IDS), blob(limits.MAX_FRAME))
 )
 _payload = either(blob(limits.MAX_FRAME), nil, uint(limits.MAX_PAYLOAD, 1))
-_entries = array(record(blob(limits.MAX_HEADER, 1), _payload))
+# One collection a message, and something of it: a bound on each of two arrays is none on both.
+_entries = array(
+    record(_name, array(record(blob(limits.MAX_HEADER, 1), _payload), least=1)), most=1, least=1
+)
 _questions = array(record(uint(255), _number32, _prefix, array(_number32, 8)))
 _answers = array(record(array(_count, 256), blob(limits.MAX_FRAME)))
 _hello = record(
@@ -322,7 +325,7 @@ LAYOUTS: dict[type, Layout] = {
     ),
     Totals: Layout(11, Totals, record(uint(), uint())),
     Want: Layout(12, Want, record(_wants, uint(1)), limits.MAX_FRAME),
-    Entries: Layout(13, Entries, record(array(record(_name, _entries))), limits.MAX_FRAME),
+    Entries: Layout(13, Entries, record(_entries), limits.MAX_FRAME),
     Piece: Layout(14, Piece, record(uint(), blob(limits.PAYLOAD_PIECE, 1)), limits.MAX_FRAME),
     Committed: Layout(15, Committed, record(uint())),
     Sent: Layout(16, Sent, record()),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from setsync.errors import InvalidNameError
-from setsync.model.collection import Pattern, check_name, is_system, match_any, system_first
+from setsync.limits import MAX_PATTERN_SEGMENTS, MAX_PATTERNS
+from setsync.model.collection import (
+    Matcher,
+    Pattern,
+    check_fits,
+    check_name,
+    is_system,
+    match_any,
+    system_first,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,21 +101,69 @@ def _slow(pattern: list[str], name: list[str]) -> bool:
     return bool(name) and head in ("*", name[0]) and _slow(rest, name[1:])
 
 
-@given(
-    pattern=st.lists(st.sampled_from(["a", "b", "*", "**"]), min_size=1, max_size=7),
-    name=st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=7),
-)
+_patterns = st.lists(st.sampled_from(["a", "b", "*", "**"]), min_size=1, max_size=7)
+_names = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=7)
+
+
+@given(_patterns, _names)
 def test_the_quick_matcher_agrees_with_trying_everything(
     pattern: list[str], name: list[str]
 ) -> None:
     assert Pattern("/".join(pattern)).matches("/".join(name)) == _slow(pattern, name)
 
 
-def test_a_pattern_of_many_stars_says_no_in_a_bounded_number_of_steps() -> None:
-    """A backtracking matcher would take longer than the universe has."""
-    pattern = Pattern("/".join(["**", "a"] * 80))
-    name = "/".join(["a"] * 79 + ["b"] * 30)
-    assert not pattern.matches(name)
+@given(st.lists(_patterns, max_size=5), _names)
+def test_several_patterns_at_once_mean_what_any_of_them_means(
+    patterns: list[list[str]], name: list[str]
+) -> None:
+    matcher = Matcher(Pattern("/".join(each)) for each in patterns)
+    assert matcher.matches("/".join(name)) == any(_slow(each, name) for each in patterns)
+
+
+def _lines_run(matcher: Matcher, name: str) -> int:
+    """How many lines of Python it takes to look at a name."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> object:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        matcher.matches(name)
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def test_the_work_of_matching_grows_with_the_name_and_not_with_the_patterns() -> None:
+    """As many patterns as may come, each of which nearly matches at every place of the name."""
+    hostile = [Pattern("**/" + "/".join("a" * at) + "/b") for at in range(20, 45)]
+    check_fits(hostile)
+    name = "/".join("a" * 128)
+    assert 128 < _lines_run(Matcher(hostile), name) == _lines_run(Matcher(hostile[:1]), name)
+    assert _lines_run(Matcher(hostile), name) < 10 * 128
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["a"] * (MAX_PATTERNS + 1),
+        ["/".join("a" * 129)] * (MAX_PATTERN_SEGMENTS // 128),
+        ["/".join(["**", "a"] * 80)] * 7,
+    ],
+)
+def test_more_patterns_or_longer_ones_than_fit_into_a_hello_are_refused(
+    patterns: list[str],
+) -> None:
+    with pytest.raises(InvalidNameError, match="At most"):
+        check_fits([Pattern(text) for text in patterns])
+
+
+def test_as_many_patterns_as_fit_into_a_hello_are_taken() -> None:
+    check_fits([Pattern("/".join("a" * 16))] * 64)
 
 
 def test_any_of_several_patterns_is_enough_and_none_means_nothing() -> None:

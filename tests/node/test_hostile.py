@@ -86,6 +86,13 @@ BAD_ENTRIES: dict[str, m.Message] = {
     ),
     "unasked collection": m.Entries((("elsewhere", (_as_sent(ELSEWHERE),)),)),
     "no collection": m.Entries((("", (_as_sent(NEW),)),)),
+    "nothing": m.Entries(()),
+    "nothing of a collection": m.Entries((("notes", ()),)),
+    "two collections": m.Entries((("notes", (_as_sent(NEW),)),) * 2),
+    "one entry twice": m.Entries((("notes", (_as_sent(NEW),) * 2),)),
+    "one entry twice, once without its payload": m.Entries(
+        (("notes", (_as_sent(NEW), (NEW.header, None))),)
+    ),
     "a piece of nothing": m.Piece(0, b"x"),
 }
 
@@ -263,16 +270,36 @@ def test_interests_that_are_no_patterns_are_refused(interest: str) -> None:
     _refused(face_responder(MemoryStore(), script))
 
 
-def test_patterns_made_to_be_slow_are_matched_quickly() -> None:
-    """64 patterns of 128 wildcards against a long name: linear in both, not exponential."""
+SLOW = ("/".join(["**", "a"] * 80) + "/b",)
+
+
+@pytest.mark.parametrize("field", ["interests", "shares", "without"])
+def test_patterns_of_more_segments_than_anybody_needs_are_refused(field: str) -> None:
+    greeting = _hello(**{field: SLOW * 7})
+
+    async def as_initiator(peer: Peer) -> None:
+        await peer.say(greeting)
+
+    async def as_responder(peer: Peer) -> None:
+        await peer.hear_a(m.Hello)
+        await peer.say(greeting)
+
+    for faced in (
+        face_responder(MemoryStore(), as_initiator),
+        face_initiator(MemoryStore(), as_responder),
+    ):
+        _refused(faced, Abort.TOO_LARGE)
+
+
+def test_patterns_made_to_be_slow_are_looked_at_like_others() -> None:
     store = MemoryStore()
     store.add_many(entries(1, "/".join("a" * 120)))
 
     async def script(peer: Peer) -> None:
-        await peer.say(_hello(interests=("/".join(["**", "a"] * 80) + "/b",) * 64))
+        await peer.say(_hello(interests=SLOW * 6, without=SLOW * 6))
         await peer.hear_a(m.Hello)
         await peer.say(EMPTY_CATALOG)
-        await peer.hear_a(m.Listed)
+        assert not (await peer.hear_a(m.Listed)).collections
         await peer.say(m.Done())
 
     assert face_responder(store, script).error is None
@@ -574,6 +601,7 @@ def test_answers_of_many_megabytes_are_refused_before_they_are_held() -> None:
         m.Ids(((9, bytes(32), 0),), 0),
         m.Ids(((0, bytes(31), 0),), 0),
         m.Ids(((0, bytes(32), 2),), 0),
+        m.Ids(((0, b"", 0),), 1),
         m.Ids((), 1),
     ],
 )
@@ -608,6 +636,49 @@ def test_a_responder_that_withholds_what_it_promised_does_not_get_an_in_sync() -
     faced = face_initiator(MemoryStore(), script)
     assert faced.error is None
     assert (faced.report.state, faced.report.in_sync) == ("done", False)
+
+
+IDS = m.Ids(((0, bytes(32 * 32_000), 0),), 1)
+
+
+def _telling_ids_for_ever(claim: int) -> Script:
+    """A responder that promises entries, sends none, and then names them without end."""
+
+    async def script(peer: Peer) -> None:
+        await peer.hear_a(m.Hello)
+        await peer.say(HELLO)
+        while (message := await peer.hear()) is not None:
+            match message:
+                case m.Catalog():
+                    await peer.say(m.Listed((("c", claim, b"?" * 16),)))
+                case m.Want(_, 0):
+                    await peer.say(m.Sent())
+                case m.Close():
+                    await peer.say(m.Closed(bytes(32)))
+                case m.AskIds():
+                    for _ in range(100):
+                        await peer.say(IDS)
+
+    return script
+
+
+@pytest.mark.parametrize("options", [Options(), Options(dry_run=True, list_ids=True)])
+def test_more_ids_than_were_missing_are_refused(options: Options) -> None:
+    """A set grows a little while it is asked about, and not by three million ids."""
+    faced = face_initiator(MemoryStore(), _telling_ids_for_ever(5), options)
+    _refused(faced, Abort.TOO_LARGE)
+    most = 32 * (5 + limits.SPARE_TOLD_IDS) + 2 * limits.MAX_FRAME
+    assert faced.report.counters.received["reconcile"] < most
+
+
+@pytest.mark.parametrize("options", [Options(), Options(dry_run=True, list_ids=True)])
+def test_who_claims_an_endless_set_cannot_name_it_without_end(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_TOLD_IDS", 100_000)
+    faced = face_initiator(MemoryStore(), _telling_ids_for_ever(2**40), options)
+    _refused(faced, Abort.TOO_LARGE)
+    assert faced.report.counters.received["reconcile"] < 32 * 100_000 + 2 * limits.MAX_FRAME
 
 
 # --- aborts -------------------------------------------------------------------------------

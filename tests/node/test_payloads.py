@@ -180,8 +180,19 @@ def test_who_had_none_is_not_asked_again_for_an_hour() -> None:
 # --- who asks for what --------------------------------------------------------------------
 
 
+_SHORT_IDS = b"".join(at.to_bytes(8) for at in range(limits.MAX_WANTED_PAYLOADS))
+
+
 @pytest.mark.parametrize(
-    "items", [(("notes", bytes(9)),), (("private/one", bytes(8)),)], ids=["cut", "not shared"]
+    "items",
+    [
+        (("notes", bytes(9)),),
+        (("private/one", bytes(8)),),
+        (("notes", SOME[0].id[:8]),) * 2,
+        (("notes", SOME[0].id[:8] * 2),),
+        (("notes", _SHORT_IDS), ("notes/other", bytes(8))),
+    ],
+    ids=["cut", "not shared", "a collection twice", "an id twice", "too many in all"],
 )
 def test_only_lists_of_what_is_shared_are_answered(items: tuple[tuple[str, bytes], ...]) -> None:
     async def script(peer: Peer) -> None:
@@ -190,9 +201,37 @@ def test_only_lists_of_what_is_shared_are_answered(items: tuple[tuple[str, bytes
         await peer.say(m.WantPayloads(items))
         await peer.hear_a(m.AbortMessage)
 
-    faced = face_responder(Side(_store(SOME), interests=("notes",)), script)
+    faced = face_responder(Side(_store(SOME), interests=("notes/**",)), script)
     assert isinstance(faced.error, PeerError)
-    assert "payloads that are wanted" in str(faced.error)
+    assert "are wanted" in faced.error.message
+
+
+def test_as_many_payloads_as_a_session_may_ask_for_are_looked_up() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(HELLO)
+        await peer.hear_a(m.Hello)
+        await peer.say(m.WantPayloads((("notes", SOME[0].id[:8] + _SHORT_IDS[8:]),)))
+        await peer.hear_a(m.Sent)
+        await peer.say(m.Sent(), m.Close(bytes(32)))
+        await peer.hear_a(m.Closed)
+        await peer.say(m.Done())
+
+    faced = face_responder(_store(SOME), script)
+    assert (faced.error, faced.served.entries_sent) == (None, 1)
+
+
+def test_entries_whose_ids_begin_alike_are_asked_for_by_one_short_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An author can make two such; whoever misses both has done nothing wrong."""
+    monkeypatch.setattr("setsync.node.payloads._SHORT", 1)
+    alike = entries(100)
+    beginnings = {entry.id[0] for entry in alike}
+    bare, whole = MemoryStore(), MemoryStore()
+    bare.add_many([withheld(entry) for entry in alike])
+    whole.add_many(alike)
+    sync_in_memory(bare, whole)
+    assert len(_with_payloads(bare)) == len(beginnings) < 100
 
 
 def test_payloads_are_asked_for_once_in_a_session() -> None:

@@ -293,6 +293,10 @@ def _many(count: int, size: int = 10) -> list[Pattern]:
     return [Pattern(f"{number:05}".ljust(size, "x")) for number in range(count)]
 
 
+def _deep(count: int) -> list[Pattern]:
+    return [Pattern("/".join("a" * 127) + f"/{number}") for number in range(count)]
+
+
 def _keys(count: int) -> list[bytes]:
     return [number.to_bytes(32) for number in range(count)]
 
@@ -314,6 +318,10 @@ _LONG = limits.MAX_PATTERNS_TEXT // limits.MAX_PATTERN
         (
             Policy(blocked_collections=(*_many(_LONG, limits.MAX_PATTERN),)),
             lambda policy: policy.blocking_collection(Pattern("y" * limits.MAX_PATTERN)),
+        ),
+        (
+            Policy(blocked_collections=(*_deep(limits.MAX_PATTERN_SEGMENTS // 128),)),
+            lambda policy: policy.blocking_collection(NOTES),
         ),
         (
             Policy(writers=tuple((one, frozenset()) for one in _many(limits.MAX_WRITER_RULES))),
@@ -390,7 +398,8 @@ def test_where_there_is_no_file_there_is_no_rule(tmp_path: Path) -> None:
 def test_the_file_is_for_its_owner_only_and_leaves_no_draft(tmp_path: Path) -> None:
     with file_at(tmp_path).changing():
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"policy.json", "policy.lock"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"policy.json", "policy.lock", "policy.queue"}
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

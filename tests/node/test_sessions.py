@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setsync import limits
-from setsync.errors import Abort, PeerGoneError, SetsyncError, StoreFullError
+from setsync.errors import Abort, InvalidNameError, PeerGoneError, SetsyncError, StoreFullError
 from setsync.model.collection import Pattern, is_system
 from setsync.model.entry import Entry, make_entry
 from setsync.node.client import Options, run_initiator
@@ -251,6 +251,13 @@ def test_what_is_withheld_here_goes_on_without_its_payload() -> None:
     here, there = _store([withheld(_sized(50))]), _store()
     assert sync_in_memory(here, there).report.in_sync
     assert roots(here) == roots(there)
+
+
+def test_more_patterns_than_can_be_told_are_refused_before_anything_is_said() -> None:
+    options = Options(interests=(Pattern("a"),) * (limits.MAX_PATTERNS + 1))
+    met = simulate(meet, _store(), _store(), options)
+    assert isinstance(met.error, InvalidNameError)
+    assert met.report.counters.sent["handshake"] == 0
 
 
 # --- flow ---------------------------------------------------------------------------------

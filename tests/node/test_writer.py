@@ -14,7 +14,7 @@ from setsync.errors import InvalidEntryError, StoreFullError, StoreLimitError
 from setsync.model.entry import Entry, UnverifiedEntry
 from setsync.node.local import in_thread, inline
 from setsync.node.writer import Ticket, Writer
-from setsync.store.contract import Added, Origins, Quotas
+from setsync.store.contract import Added, Origin, Origins, Quotas
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 from tests.node.ends import simulate
@@ -172,6 +172,17 @@ def test_a_full_inbox_makes_whoever_brings_more_wait() -> None:
             await main()
 
     trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_what_is_tiny_fills_the_inbox_too() -> None:
+    """Each entry is an object or two in memory, however few bytes somebody sent for it."""
+    tiny = [UnverifiedEntry("notes", bytes([at % 256, at // 256]), None) for at in range(4_096)]
+
+    async def work(writer: Writer) -> None:
+        ticket = await writer.submit(tiny, Origin(0, bytes(32)))
+        assert ticket.size >= 100 * len(tiny)
+
+    simulate(_with_writer, MemoryStore(), work)
 
 
 def test_a_batch_under_way_is_finished_when_the_writer_is_cancelled() -> None:

@@ -58,8 +58,10 @@ def _uint(most: int = 2**64 - 1, least: int = 0) -> st.SearchStrategy[int]:
     )
 
 
-def _tuples(of: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.lists(of, max_size=most).map(tuple)
+def _tuples(
+    of: st.SearchStrategy[Any], most: int = 4, least: int = 0
+) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(of, min_size=least, max_size=most).map(tuple)
 
 
 def _blob(least: int = 0, most: int = 300) -> st.SearchStrategy[bytes]:
@@ -108,7 +110,8 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Totals, _uint(), _uint()),
     st.builds(m.Want, _wants, _uint(1)),
     st.builds(
-        m.Entries, _tuples(st.tuples(_text(255), _tuples(st.tuples(_blob(1, 600), _payload))))
+        m.Entries,
+        st.tuples(st.tuples(_text(255), _tuples(st.tuples(_blob(1, 600), _payload), least=1))),
     ),
     st.builds(m.Piece, _uint(), _blob(1)),
     st.builds(m.Committed, _uint()),
