@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def doctor(offline: bool, data: Path, as_json: bool) -> int:
     """Look for what is wrong with this node, and say what to do about each thing.
 
-    Clock, disk, map, permissions, port, peers, whether the directory was copied, who uses it and
-    how the last one left. Nothing is changed, and 'serve' may run meanwhile. Exit codes: 0 all is
-    fine, 1 something was found.
+    Clock, disk, map, permissions, open files, port, peers, whether the directory was copied, who
+    uses it and how the last one left. Nothing is changed, and 'serve' may run meanwhile. Exit
+    codes: 0 all is fine, 1 something was found.
     """
     from setsync.cli.loop import run_stoppable
     from setsync.node.config import DataDirectory
@@ -60,6 +60,8 @@ async def _examine(directory: DataDirectory, offline: bool) -> list[Check]:
     checks.append(doctor.check_disk(directory))
     found, may_open = doctor.check_processes(directory)
     checks += found
+    peers = len(settled.texts("peers"))
+    checks.append(doctor.check_files(directory, settled.number("max-connections"), peers))
     checks.append(await doctor.check_port(directory, settled.needed("listen")))
     with ExitStack() as stack:
         store, opened = _opened(directory, settled, may_open)

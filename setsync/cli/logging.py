@@ -8,9 +8,12 @@ come in here, and no exception does with what its variables held.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging as standard
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -37,12 +40,55 @@ def configure(choice: str, stream: TextIO | None = None) -> None:
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=False,
     )
+    _listen_to_libraries()
 
 
 def logger(**fields: object) -> FilteringBoundLogger:
     """Something that tells events, all with these fields; `bind` adds more."""
     found: FilteringBoundLogger = structlog.get_logger(**fields)
     return found
+
+
+def _listen_to_libraries() -> None:
+    root = standard.getLogger()
+    root.handlers = [one for one in root.handlers if not isinstance(one, Libraries)]
+    root.addHandler(Libraries())
+
+
+class Libraries(standard.Handler):
+    """What libraries warn of, as events, of each of their loggers one a second: what they say may
+    have many lines, and somebody may be making them say it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(standard.WARNING)
+        self._clock = clock
+        self._due: dict[str, float] = {}
+
+    def emit(self, record: standard.LogRecord) -> None:
+        """Tell of it, unless its logger was told of within a second."""
+        now = self._clock()
+        if now < self._due.get(record.name, now):
+            return
+        self._due[record.name] = now + 1.0
+        error = record.exc_info[1] if record.exc_info else None
+        if record.name == _ACCEPTING and isinstance(error, OSError):
+            logger().warning("accept_failed", reason=_why_not_accepted(error))
+            return
+        reason = record.getMessage() + (f" ({error!r})" if error is not None else "")
+        logger().warning("library_warning", library=record.name, reason=reason)
+
+
+# Where trio says that a connection could not be accepted, and that it tries again.
+_ACCEPTING = "trio.serve_listeners"
+
+
+def _why_not_accepted(error: OSError) -> str:
+    if error.errno == errno.EMFILE:
+        return (
+            "As many files are open as the system lets this process open. Raise that (ulimit -n; "
+            "LimitNOFILE= for systemd), or lower max-connections."
+        )
+    return f"A connection could not be accepted: {error.strerror}."
 
 
 class _Lines:

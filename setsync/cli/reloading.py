@@ -20,6 +20,7 @@ from setsync.model.collection import EVERYTHING, Pattern
 from setsync.node.address import Address
 from setsync.node.dialling import Dialler, Target
 from setsync.node.door import Door
+from setsync.node.files import files_needed, let_open
 from setsync.node.live import Keeper, Phase
 from setsync.node.local import Local
 from setsync.node.settings import Setting, Settled
@@ -29,6 +30,22 @@ from setsync.node.states import States
 def patterns_of(settings: Settled) -> tuple[Pattern, ...]:
     """The interests; everything where none are set."""
     return tuple(Pattern(text) for text in settings.texts("interests") or (EVERYTHING,))
+
+
+def let_open_files(settings: Settled) -> None:
+    """Let this process open as many files as it will need, or tell that it may not."""
+    connections = settings.number("max-connections")
+    needed = files_needed(connections, len(settings.texts("peers")))
+    allowed = let_open(needed)
+    if allowed < needed:
+        logging.logger().warning(
+            "too_few_files",
+            needed=needed,
+            allowed=allowed,
+            reason=f"With max-connections {connections} as many files may be open, and the system "
+            "allows fewer. Raise its hard limit (ulimit -Hn; LimitNOFILE= for systemd), or lower "
+            "max-connections.",
+        )
 
 
 def targets_of(settings: Settled, dialler: Dialler) -> list[Target]:
@@ -137,6 +154,7 @@ class Reloading:
         changed = self.settings.changed(settings)
         self.settings |= {name: settings[name] for name in may_change}
         self._apply(patterns)
+        let_open_files(self.settings)
         come, gone = self.keeping.change(targets)
         logging.logger().info(
             "reloaded",

@@ -17,7 +17,7 @@ from setsync.cli.discovering import Discovering
 from setsync.cli.guests import guests_of
 from setsync.cli.loop import run_stoppable
 from setsync.cli.notify import Manager
-from setsync.cli.reloading import Keeping, Reloading, patterns_of, targets_of
+from setsync.cli.reloading import Keeping, Reloading, let_open_files, patterns_of, targets_of
 from setsync.cli.services import Running, run_services
 from setsync.cli.web_options import PageOptions
 from setsync.errors import LocalError
@@ -67,7 +67,7 @@ class Serving:
     _discovering: Discovering | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._states = States(self.directory.states_path)
+        self._states = States(self.directory.states_path, self.directory.peers.read)
         self._totals = Totals(self._states)
         self._interests = tuple(pattern.text for pattern in patterns_of(self.settings))
         self._limit = self.settings.number("max-payload")
@@ -88,6 +88,7 @@ class Serving:
     def run(self) -> Totals:
         """Until told to stop. Raises LocalError, StoreError and its kinds."""
         lock = self.directory.lock_for_serving()
+        let_open_files(self.settings)
         try:
             with common.opened(self.directory.path) as (_, store):
                 if self.command:

@@ -29,6 +29,7 @@ from setsync.node.address import Address, join_address, split_address
 from setsync.node.client import Options
 from setsync.node.config import DataDirectory
 from setsync.node.dialling import Dialler, Target
+from setsync.node.files import files_needed, most_files
 from setsync.node.local import Local
 from setsync.node.node import open_listeners
 from setsync.node.peers import Rule
@@ -258,6 +259,24 @@ def check_processes(directory: DataDirectory) -> tuple[list[Check], bool]:
         shown = ", ".join(str(process) for process in alive)
         found = [fine("processes", f"In use by process {shown}." if alive else "Nobody uses it.")]
     return found, bool(alive or not dead)
+
+
+def check_files(directory: DataDirectory, connections: int, peers: int) -> Check:
+    """Whether the process that serves, or one begun here, may open as many files as it needs."""
+    needed = files_needed(connections, peers)
+    try:
+        allowed = most_files(serving_process(directory) or 0)
+    except OSError:
+        return unknown("files", "How many files the process that serves may open, it does not say.")
+    if needed <= allowed:
+        return fine("files", f"'serve' may open the {needed:,} that it needs at most.")
+    return finding(
+        "files",
+        f"With max-connections {connections} 'serve' needs up to {needed:,} open files, and may "
+        f"have {allowed:,}.",
+        "Raise the hard limit (ulimit -Hn; LimitNOFILE= for systemd) and start 'serve' anew, or "
+        "lower max-connections in setsync.toml.",
+    )
 
 
 # --- the network --------------------------------------------------------------------------

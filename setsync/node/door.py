@@ -1,9 +1,10 @@
 """Who may come in at one moment: numbers and rates of connections, and nothing else.
 
-Two crowds are kept apart. Who is through the handshake has a key, and is one of a number that is
+Two crowds are kept apart. Who is through has a key that is let in, and is one of a number that is
 enough for every honest use. Who is not through yet has shown nothing but that it can open a
-connection; there are few such places, and when they are taken the one that has stood there
-longest goes, so that a flood of half-open connections cannot keep a quick handshake out.
+connection, or a key that anybody can make; there are few such places, and when they are taken the
+one that has stood there longest goes, so that a flood of half-open connections cannot keep a quick
+handshake out.
 
 Several programs share a loopback address (a proxy, or all nodes of a test), so the numbers per
 address do not hold for it; the ones over all do. A whole /64 of IPv6 counts as one address,

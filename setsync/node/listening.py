@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -12,14 +13,12 @@ from setsync import limits
 from setsync.errors import NotListedError, PeerGoneError, SetsyncError
 from setsync.node.access import Access
 from setsync.node.channel import PROTOCOL, accept
-from setsync.node.connection import Connection
 from setsync.node.door import Door, Rules, Visit
 from setsync.node.identity import Identity
 from setsync.node.local import Local
 from setsync.node.network import NetworkKey
 from setsync.node.penalties import Penalties
 from setsync.node.server import Served, run_responder
-from setsync.session.table import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ async def listen(
                 door.leave(visit)
             if visit is not None and visit.was_dropped:
                 served.state = "failed"
-                served.reason = "It was not through the handshake when others came."
+                served.reason = "It was not let in yet when others came."
             if is_ours and (visit is not None or door.is_time_to_tell(trio.current_time())):
                 on_session(served)
 
@@ -107,7 +106,8 @@ async def _answer_visit(
     served: Served,
     terms: Terms,
 ) -> bool:
-    """Whom we do not let in stays among the pending, however long it takes to hear why.
+    """Who is not let in stays among the pending, however long it takes to hear why, or to show
+    an invite.
 
     Whether it came for our own protocol.
     """
@@ -122,47 +122,36 @@ async def _answer_visit(
             return False
     peer = channel.peer if channel is not None else None
     inner: trio.abc.Stream = channel.stream if channel is not None else stream
-    try:
-        if peer is not None and terms.access is not None:
-            served.peer = peer.hex()
-            terms.access.check(peer)
-        door.let_through(visit, peer)
-    except SetsyncError as error:
-        await _refuse(inner, error)
-    else:
-        await run_responder(
-            inner,
-            local,
-            served,
-            peer=peer,
-            access=terms.access,
-            penalties=terms.penalties,
-            address=_address_of(stream),
-        )
+    await run_responder(
+        inner,
+        local,
+        served,
+        peer=peer,
+        access=terms.access,
+        penalties=terms.penalties,
+        address=_address_of(stream),
+        on_let_in=partial(door.let_through, visit, peer),
+    )
     return True
 
 
 async def _answer_guest(
     door: Door, visit: Visit, visitor: Visitor, terms: Terms, guest: Guest
 ) -> None:
-    """Who is turned away hears nothing: the words are the other protocol's, and not ours."""
+    """Who is turned away hears nothing: the words are the other protocol's, and not ours.
+
+    Who is not let in to this node is answered, and stays among the pending meanwhile.
+    """
     try:
+        let_in = terms.access is None
         if terms.access is not None:
             with contextlib.suppress(NotListedError):
-                terms.access.check(visitor.peer)
-        door.let_through(visit, visitor.peer)
+                let_in = terms.access.check(visitor.peer)
+        if let_in:
+            door.let_through(visit, visitor.peer)
         await guest(visitor)
     finally:
         await trio.aclose_forcefully(visitor.stream)
-
-
-async def _refuse(stream: trio.abc.Stream, reason: SetsyncError) -> None:
-    """Tell the reason inside a session that has none of its own. Raises it."""
-
-    async def say_why(_: Connection) -> None:
-        raise reason
-
-    await Connection(stream, Role.RESPONDER).run(say_why)
 
 
 def _address_of(stream: trio.SocketStream) -> str:

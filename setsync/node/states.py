@@ -7,16 +7,19 @@ serves. It is for people: nothing is decided by it, and nothing is lost with it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from setsync.limits import MAX_PEERS, MAX_PEERS_FILE, NOTICE_SECONDS
+from setsync.errors import SetsyncError
+from setsync.limits import MAX_PEERS, MAX_PEERS_FILE, MAX_STRANGERS, NOTICE_SECONDS
 from setsync.node.arrivals import last_arrival
 from setsync.node.live import Keeper, PeerState, Phase
 from setsync.node.local import Local
+from setsync.node.peers import Book
 from setsync.node.server import Served
 from setsync.store.contract import EntryStore
 
@@ -25,18 +28,27 @@ FORMAT_VERSION = 1
 
 @dataclass
 class States:
-    """What is known of each peer, by its key in hex (or its address, as long as that is all)."""
+    """What is known of each peer, by its key in hex (or its address, as long as that is all).
+
+    Whom the `book` lists is kept, and of all others the MAX_STRANGERS that came last: keys cost
+    nothing, and whoever is shown here may be somebody to be listed.
+    """
 
     path: Path
+    book: Callable[[], Book] = Book
+    # In order of their last sessions, as are the strangers.
     peers: dict[str, PeerState] = field(default_factory=dict)
     keepers: dict[str, Keeper] = field(default_factory=dict)
+    _strangers: dict[str, None] = field(default_factory=dict)
     _written: bytes = b""
 
     def served(self, served: Served, now: int) -> None:
         """A session that a peer has opened with us is over."""
-        if not served.peer or (served.peer not in self.peers and len(self.peers) >= MAX_PEERS):
+        if not served.peer:
             return
-        state = self.peers.setdefault(served.peer, PeerState("", Phase.WAITING, now))
+        state = self.peers.pop(served.peer, None) or PeerState("", Phase.WAITING, now)
+        self.peers[served.peer] = state
+        self._make_room(served.peer)
         state.sessions += 1
         state.entries_sent += served.entries_sent
         state.entries_received += served.entries_received
@@ -47,6 +59,26 @@ class States:
         else:
             state.last_ok, state.last_error = now, ""
         state.told = max(state.told, served.told)
+
+    def _make_room(self, newest: str) -> None:
+        self._strangers.pop(newest, None)
+        if not self._lists(newest):
+            self._strangers[newest] = None
+        if len(self._strangers) > MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            if not self._lists(oldest):
+                self.peers.pop(oldest, None)
+        if len(self.peers) > MAX_PEERS + MAX_STRANGERS:
+            oldest = next(iter(self.peers))
+            del self.peers[oldest]
+            self._strangers.pop(oldest, None)
+
+    def _lists(self, peer: str) -> bool:
+        try:
+            return bytes.fromhex(peer) in self.book().peers
+        except (SetsyncError, ValueError):
+            return False
 
     async def run(self, local: Local) -> None:
         """Write now and then, until cancelled; and once more then."""

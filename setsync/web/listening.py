@@ -3,7 +3,8 @@
 hypercorn's own listener neither counts connections nor ends one whose other side does not read,
 and shields what it sends from being cancelled. So each connection is given to its trio worker's
 TCPServer by us: at most MAX_WEB_CONNECTIONS at a time, each sending within WEB_SECONDS, and all
-of them cut when the node stops.
+of them cut when the node stops. Only HTTP/1 is spoken: on HTTP/2 a PING now and then would keep a
+connection on which nothing is asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -99,7 +101,7 @@ class _Connections:
         channel: Any = bounded
         if self._tls is not None:
             channel = trio.SSLStream(bounded, self._tls, server_side=True, https_compatible=True)
-        await TCPServer(
+        await _Server(
             self._app,
             self._config,
             self._context,
@@ -113,13 +115,40 @@ class _Connections:
             bounded.cut()
 
 
+class _Server(TCPServer):
+    """hypercorn's, which by itself speaks HTTP/2 with whoever begins to, whatever ALPN says."""
+
+    protocol: Any
+
+    async def _read_data(self) -> None:
+        known = self.protocol
+        self.protocol = _Http1(
+            self.app,
+            self.config,
+            self.context,
+            self._task_group,
+            known.state,
+            known.ssl,
+            known.client,
+            known.server,
+            self.protocol_send,
+        )
+        await super()._read_data()
+
+
+class _Http1(H11Protocol):
+    """An offer to go on in HTTP/2 is passed over, as it may be (RFC 9110, 7.8); its preface is a
+    request like any other, and what follows it is none (RFC 9113, 3.4)."""
+
+    async def _check_protocol(self, event: object) -> None:
+        pass
+
+
 def _config() -> Config:
     config = Config()
     config.accesslog = None  # addresses hold one-time codes
     config.errorlog = None
-    config.alpn_protocols = ["http/1.1"]
     config.h11_max_incomplete_size = MAX_WEB_HEADERS
-    config.h2_max_concurrent_streams = 8
     config.keep_alive_timeout = WEB_SECONDS
     config.ssl_handshake_timeout = WEB_SECONDS
     config.graceful_timeout = SHUTDOWN_GRACE

@@ -77,9 +77,10 @@ def rows(
 ) -> list[PeerRow]:
     """Whom the list knows and who was heard of, by names, then keys.
 
-    `states` by key (or address); `kept_up`: of those that are dialled, the address.
+    `states` by key (or address), of all that are to be shown; `kept_up`: of those that are
+    dialled, the address.
     """
-    keys = {key.hex() for key in book.peers} | states.keys() | last.keys()
+    keys = {key.hex() for key in book.peers} | states.keys()
     found = [_row(key, book, states, last, kept_up, syncing) for key in keys]
     return sorted(found, key=lambda row: (row.state == "blocked", not row.name, row.name, row.key))
 

@@ -138,6 +138,7 @@ class Tally:
     differences: int = 0
     round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIPS))
     batches: Histogram = field(default_factory=lambda: Histogram(BATCHES))
+    # By peer, in order of their last sessions; of MAX_PEERS.
     last: dict[str, deque[Session]] = field(default_factory=dict)
 
     def note(self, peer: str, session: Session, counters: Counters) -> None:
@@ -152,11 +153,14 @@ class Tally:
         self.differences += session.differences
         if session.round_trips is not None and session.outcome == "done":
             self.round_trips.note(session.round_trips)
-        if peer and (peer in self.last or len(self.last) < MAX_PEERS):
-            last = self.last.setdefault(peer, deque(maxlen=WEB_SESSIONS))
+        if peer:
+            last = self.last.pop(peer, None) or deque(maxlen=WEB_SESSIONS)
             if last and _is_again(session, last[0]):
                 last.popleft()
             last.appendleft(session)
+            self.last[peer] = last
+        if len(self.last) > MAX_PEERS:
+            del self.last[next(iter(self.last))]
 
     def total(self, direction: str) -> int:
         """Bytes of all sessions that are over, `sent` or `received`."""

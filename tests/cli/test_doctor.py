@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ CHECKS = {
     "clock",
     "disk",
     "processes",
+    "files",
     "port",
     "map",
     "peers",
@@ -95,6 +97,17 @@ def test_nothing_is_changed_by_it(node: Shell) -> None:
     node.ok("doctor")
     after = {name: kept for name, kept in files().items() if not name.endswith("gate")}
     assert after == before
+
+
+# --- how many files -----------------------------------------------------------------------
+
+
+def test_more_connections_than_the_process_that_serves_may_open_files(node: Shell) -> None:
+    (node.data / "setsync.toml").write_text("max-connections = 1_000")
+    with Serving(node.data) as server:
+        resource.prlimit(_pid(server), resource.RLIMIT_NOFILE, (1_000, 1_000))
+        said = only(node, "files", "--offline")
+    assert "1,484 open files, and may have 1,000" in said
 
 
 # --- files --------------------------------------------------------------------------------
@@ -233,9 +246,13 @@ def test_a_port_that_is_taken_and_by_whom(node: Shell, monkeypatch: pytest.Monke
             assert f"Process {os.getpid()} listens there." in said
 
 
-def test_an_address_that_is_not_this_machines(node: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SETSYNC_LISTEN", "192.0.2.1:7717")
-    assert "192.0.2.1:7717 cannot be listened on" in only(node, "port")
+@pytest.mark.parametrize("address", ["192.0.2.1:7717", "ü_b:7717"])
+def test_an_address_that_is_not_this_machines(
+    node: Shell, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Also one by a name that nobody can have."""
+    monkeypatch.setenv("SETSYNC_LISTEN", address)
+    assert f"{address} cannot be listened on" in only(node, "port")
 
 
 def test_a_peer_that_cannot_be_reached_and_nobody_is_dialled_offline(node: Shell) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging as standard
 import os
 import pty
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +21,7 @@ import pytest
 import structlog
 
 from setsync.cli import logging
+from setsync.limits import MAX_PENDING, SPARE_FILES
 from tests.cli.running import validate
 from tests.node.processes import PATIENCE, Serving, command, contents, make_node, run
 
@@ -26,7 +31,9 @@ SECRET = b"nobody else's business"
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
     """No test leaves its configuration behind."""
+    handlers = list(standard.getLogger().handlers)
     yield
+    standard.getLogger().handlers = handlers
     structlog.reset_defaults()
 
 
@@ -124,6 +131,85 @@ def test_no_other_command_loads_it() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.stdout == "False\n"
+
+
+# --- out of files -------------------------------------------------------------------------
+
+
+def _may_open(process: Serving, *limits: int) -> int:
+    """How many files a process lets itself open, once `limits`, soft and hard, are set."""
+    pid, which = process._process.pid, resource.RLIMIT_NOFILE
+    if limits:
+        resource.prlimit(pid, which, (limits[0], limits[1]))
+    return resource.prlimit(pid, which)[0]
+
+
+def test_without_files_for_more_connections_every_line_is_an_event_and_says_what_to_do(
+    there: Path,
+) -> None:
+    with Serving(there, "--log", "json") as server, contextlib.ExitStack() as held:
+        few = len(list(Path(f"/proc/{server._process.pid}/fd").iterdir())) + 4
+        _may_open(server, few, few)
+        for _ in range(20):
+            held.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        failed = server.wait_for_event("accept_failed")
+        server.wait_for_event("accept_failed")
+        held.close()
+        events = _events(server.stop().stderr)
+    assert failed["level"] == "warning"
+    assert "ulimit -n" in failed["reason"]
+    assert events[-1]["event"] == "stopped"
+
+
+def test_serve_lets_itself_open_as_many_files_as_its_connections_need(there: Path) -> None:
+    """And tells if it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    settings = there / "setsync.toml"
+    settings.write_text("max-connections = 300")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        server = Serving(there, "--log", "json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with server:
+        assert _may_open(server) == 300 + MAX_PENDING + SPARE_FILES
+        settings.write_text("max-connections = 400")
+        server.kill(signal.SIGHUP)
+        server.wait_for_event("reloaded")
+        assert _may_open(server) == 400 + MAX_PENDING + SPARE_FILES
+        _may_open(server, 900, 900)
+        settings.write_text("max-connections = 500")
+        server.kill(signal.SIGHUP)
+        told = server.wait_for_event("too_few_files")
+        assert (told["needed"], told["allowed"]) == (500 + MAX_PENDING + SPARE_FILES, 900)
+        assert "ulimit -Hn" in told["reason"]
+
+
+def test_what_a_library_warns_of_is_an_event_and_one_a_second() -> None:
+    stream, seconds = io.StringIO(), [0.0]
+    logging.configure("json", stream)
+    log = standard.Logger("library")
+    log.addHandler(logging.Libraries(lambda: seconds[0]))
+    for at in range(100):
+        seconds[0] = at / 20
+        try:
+            raise ValueError("\n" * at)
+        except ValueError:
+            log.exception("It went wrong,\nfor the %sth time", at)
+    log.info("That is no warning.")
+    found = _events(stream.getvalue())
+    assert [event["event"] for event in found] == ["library_warning"] * 5
+    assert [event["library"] for event in found] == ["library"] * 5
+    assert found[0]["reason"] == "It went wrong,\nfor the 0th time (ValueError(''))"
+
+
+def test_in_serve_libraries_are_listened_to() -> None:
+    stream = io.StringIO()
+    for _ in range(2):
+        logging.configure("json", stream)
+    standard.getLogger("some.library").warning("Look.")
+    (told,) = _events(stream.getvalue())
+    assert (told["library"], told["reason"]) == ("some.library", "Look.")
 
 
 # --- the command of --on-entry ------------------------------------------------------------

@@ -6,7 +6,7 @@ Real loopback sockets on a clock that jumps when nobody has anything left to do.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,12 +16,14 @@ import trio.testing
 
 from setsync import limits
 from setsync.errors import Abort, PeerRefusedError, SetsyncError
+from setsync.model.keys import SecretKey
 from setsync.node.access import Access, Mode
-from setsync.node.channel import dial
+from setsync.node.channel import PROTOCOL, Channel, dial
 from setsync.node.client import Options, run_initiator
 from setsync.node.door import Door, Rules
 from setsync.node.identity import Identity
-from setsync.node.listening import listen
+from setsync.node.invites import Invite, digest_of
+from setsync.node.listening import Guest, Visitor, listen
 from setsync.node.peers import Book, Peer
 from setsync.node.report import Report
 from setsync.node.server import Served
@@ -74,7 +76,9 @@ class Listening:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    rules: Rules | None = None, access: Access | None = None
+    rules: Rules | None = None,
+    access: Access | None = None,
+    guests: Mapping[str, Guest] | None = None,
 ) -> AsyncIterator[Listening]:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1_024)
     store = MemoryStore()
@@ -90,7 +94,7 @@ async def _listening(
     async with opened(Side(store), ANNA.public) as local, trio.open_nursery() as nursery:
         me = Identity.of(ANNA)
         nursery.start_soon(
-            partial(listen, local, listeners, on_session, me, access, door=node.door)
+            partial(listen, local, listeners, on_session, me, access, door=node.door, guests=guests)
         )
         yield node
         nursery.cancel_scope.cancel()
@@ -101,10 +105,10 @@ async def _listening(
 FRAME = m.pack(HELLO)
 
 
-async def _greeted(node: Listening) -> trio.abc.Stream:
+async def _greeted(node: Listening, invite: bytes = b"") -> trio.abc.Stream:
     """Mallory, after an honest HELLO."""
     channel = await dial(await node.open(), Identity.of(MALLORY), ANNA.public)
-    hello = m.Hello((1,), MALLORY.public, bytes(32), ("**",), m.BOTH, 1_000, ())
+    hello = m.Hello((1,), MALLORY.public, bytes(32), ("**",), m.BOTH, 1_000, (), invite=invite)
     await channel.stream.send_all(m.pack(hello))
     peer = Scripted(channel.stream)
     await peer.hear_a(m.Hello)
@@ -278,6 +282,76 @@ def test_strangers_who_wait_for_their_refusal_take_no_ones_place() -> None:
             await node.until(5)
             assert node.door.pending == 0
             assert "does not list you" in " ".join(served.reason for _, served in node.ended)
+            for stranger in strangers:
+                await trio.aclose_forcefully(stranger.stream)
+
+    _run(main)
+
+
+CODE = bytes(16)
+
+
+def _inviting(mode: Mode = Mode.INVITED) -> Access:
+    """Ben is listed; one more may be, by an invite."""
+    book = Book()
+    book.put(Peer(BEN.public))
+    book.invites.add(Invite(digest_of(CODE), 0, 1_000), 0)
+    return Access(mode, lambda: book, lambda: contextlib.nullcontext(book), clock=lambda: 1)
+
+
+async def _strangers(node: Listening, number: int, protocol: str = PROTOCOL) -> list[Channel]:
+    """So many, each with a key of its own, that prove it and then say nothing."""
+    channels = []
+    for at in range(1, number + 1):
+        me = Identity.of(SecretKey(bytes([at]) * 32))
+        channels.append(await dial(await node.open(), me, ANNA.public, protocol=protocol))
+    return channels
+
+
+def test_strangers_who_have_shown_no_invite_take_no_ones_place() -> None:
+    """Where invites are taken: a key alone, which costs nothing, lets nobody through."""
+
+    async def main() -> None:
+        async with _listening(Rules(connections=2, pending=4), _inviting()) as node:
+            strangers = await _strangers(node, 4)
+            while node.door.pending + node.door.through < 4:
+                await trio.testing.wait_all_tasks_blocked(0.0005)
+            await node.sync()
+            for stranger in strangers:
+                await trio.aclose_forcefully(stranger.stream)
+
+    _run(main)
+
+
+def test_who_has_shown_an_invite_is_through() -> None:
+    async def main() -> None:
+        async with _listening(Rules(connections=1), _inviting()) as node:
+            guest = await _greeted(node, CODE)
+            assert (node.door.pending, node.door.through) == (0, 1)
+            with pytest.raises(PeerRefusedError, match="all 1 connections"):
+                await node.sync()
+            await trio.aclose_forcefully(guest)
+
+    _run(main)
+
+
+@pytest.mark.parametrize("mode", [Mode.LISTED, Mode.INVITED])
+def test_strangers_who_speak_another_protocol_take_no_ones_place(mode: Mode) -> None:
+    """They need not be listed to be answered; the places are for those that are."""
+
+    async def main() -> None:
+        came = []
+
+        async def stay(visitor: Visitor) -> None:
+            came.append(visitor.peer)
+            await trio.sleep_forever()
+
+        rules, guests = Rules(connections=2), {"other/1": stay}
+        async with _listening(rules, _inviting(mode), guests) as node:
+            strangers = await _strangers(node, 4, "other/1")
+            while len(came) + node.endings.statistics().current_buffer_used < 4:
+                await trio.testing.wait_all_tasks_blocked(0.0005)
+            await node.sync()
             for stranger in strangers:
                 await trio.aclose_forcefully(stranger.stream)
 

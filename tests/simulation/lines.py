@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -24,7 +25,6 @@ from setsync.errors import (
     PeerUnreachableError,
     SetsyncError,
 )
-from setsync.node import listening
 from setsync.node.access import Access, Mode
 from setsync.node.channel import accept, dial
 from setsync.node.client import Options, run_initiator
@@ -227,14 +227,15 @@ class Lines:
         access = Access(Mode.OPEN, PeersFile(self._folder / "nobody").read)
         life = line.edge[1], line.theirs.node.lives
         penalties = self._penalties.setdefault(life, Penalties())
-        try:
-            door.let_through(visit, peer)
-        except SetsyncError as error:
-            await listening._refuse(stream, error)
-        else:
-            await run_responder(
-                stream, local, Served(), peer=peer, access=access, penalties=penalties
-            )
+        await run_responder(
+            stream,
+            local,
+            Served(),
+            peer=peer,
+            access=access,
+            penalties=penalties,
+            on_let_in=partial(door.let_through, visit, peer),
+        )
 
     def _door(self, node: Node) -> Door:
         """A new one with each life."""

@@ -228,6 +228,23 @@ async def test_what_json_says_of_a_payload_is_its_bytes(node: Node) -> None:
     assert base64.b64decode(payload["base64"]) == b"\x00\xffbytes"
 
 
+async def test_half_a_character_breaks_no_page_and_no_json(node: Node) -> None:
+    """A payload in JSON can spell it, and the name of a peer can come from a terminal of another
+    encoding; UTF-8 cannot spell it."""
+    (entry,) = node.put("notes", rb'["half \ud800"]')
+    with node.directory.peers.changing() as book:
+        book.put(Peer(bytes.fromhex(A), name="half \udcff"))
+    one = f"/entries/{entry.id.hex()}"
+    async with page_of(node) as page:
+        for path in ("/entries", one, "/peers"):
+            for place in (path, "/api" + path):
+                answer = await page.get(place)
+                assert (answer.status, page.told) == (200, [])
+        assert "half ?" in (await page.get(one)).text
+        found = (await page.get("/api" + one)).json()["payload"]
+        assert found["text"] == '[\n  "half \ud800"\n]'
+
+
 # --- peers --------------------------------------------------------------------------------
 
 A, B, C, D = (key.public.hex() for key in keys(4, seed=2))
@@ -261,6 +278,12 @@ def test_a_session_that_went_well_ends_an_error_and_a_later_failure_brings_it_ba
     last = {A: [_session(70, "failed", "It was cut."), _session(60)]}
     (row,) = peers.rows(Book(), states, last, {}, frozenset())
     assert (row.last_ok, row.last_error, row.in_sync) == (60, "It was cut.", False)
+
+
+def test_who_is_forgotten_is_not_shown_though_its_sessions_are_kept_yet() -> None:
+    last = {A: [_session(60)], B: [_session(60)]}
+    states = {B: _state(Phase.WAITING, 60)}
+    assert [row.key for row in peers.rows(Book(), states, last, {}, frozenset())] == [B]
 
 
 async def test_the_page_says_in_words_how_it_stands(node: Node) -> None:
@@ -329,6 +352,8 @@ async def test_a_form_is_read_strictly(node: Node) -> None:
             ("application/json", b'{"key": "ab"}', 404),
             ("application/json", b"[]", 400),
             ("application/json", b"{", 400),
+            ("application/json", rb'{"key": "\ud800"}', 400),
+            ("application/json", rb'{"\ud800": "key"}', 400),
             ("application/json", b"[" * 100_000, 400),
             ("application/json", json.dumps({str(n): 1 for n in range(65)}).encode(), 400),
             ("application/x-www-form-urlencoded", b"key=ab", 404),

@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setsync.errors import NotServedError, UsageError, WebTokenError
-from setsync.limits import MAX_WEB_LISTENERS, MAX_WEB_LOGINS, WEB_SAMPLES, WEB_SESSIONS
+from setsync.limits import (
+    MAX_PEERS,
+    MAX_WEB_LISTENERS,
+    MAX_WEB_LOGINS,
+    WEB_SAMPLES,
+    WEB_SESSIONS,
+)
 from setsync.node.report import Report
 from setsync.web.events import Events
 from setsync.web.history import History, Sample
@@ -188,3 +194,13 @@ def test_the_last_sessions_are_kept_and_tries_in_vain_are_one() -> None:
     assert len(last) == WEB_SESSIONS
     assert [session.at for session in last] == [89, *range(49, 49 - WEB_SESSIONS + 1, -1)]
     assert tally.sessions["initiator", "failed"] == 40
+
+
+def test_of_too_many_peers_the_sessions_of_those_are_kept_that_came_last() -> None:
+    tally = Tally()
+    tally.note("first", of_report(Report(), 0), Report().counters)
+    for at in range(MAX_PEERS):
+        tally.note(str(at), of_report(Report(), at), Report().counters)
+    assert len(tally.last) == MAX_PEERS
+    assert "first" not in tally.last
+    assert str(MAX_PEERS - 1) in tally.last

@@ -200,7 +200,7 @@ def test_a_head_that_is_too_long_is_cut_off(server: WebServing) -> None:
     assert server.ask("/healthz").status == 200
 
 
-def test_neither_websockets_nor_http_2_are_spoken(server: WebServing) -> None:
+def test_websockets_are_not_spoken(server: WebServing) -> None:
     host = f"Host: 127.0.0.1:{server.port}\r\n"
     upgrade = (
         f"GET /events HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -210,6 +210,36 @@ def test_neither_websockets_nor_http_2_are_spoken(server: WebServing) -> None:
         line.sendall(upgrade.encode())
         assert b" 101 " not in line.recv(65_536).split(b"\r\n")[0]
     assert server.ask("/healthz").status == 200
+
+
+# How HTTP/2 begins where both sides know that it will be spoken (RFC 9113, 3.4), and a PING.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_PING = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + b"a" * 8
+
+
+def _question(server: WebServing, *more: str) -> bytes:
+    """Whether the node lives, in HTTP/1.1."""
+    head = ("GET /healthz HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *more)
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+@pytest.mark.parametrize("after", ["at first", "after a question"])
+def test_who_speaks_http_2_is_answered_in_http_1_and_let_go(server: WebServing, after: str) -> None:
+    with server.connect() as line:
+        if after == "after a question":
+            assert _ask_on(line, _question(server))
+        line.sendall(_PREFACE + _PING)
+        answer = _read_all(line)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert server.ask("/healthz").status == 200
+
+
+def test_who_offers_to_go_on_in_http_2_is_answered_in_http_1(server: WebServing) -> None:
+    """As curl and Java's client do, unless they are told not to."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+    with server.connect() as line:
+        assert _ask_on(line, _question(server, *offer))
+        assert _ask_on(line, _question(server))
 
 
 def _ask_on(line: socket.socket, question: bytes) -> bool:
@@ -227,7 +257,7 @@ def _ask_on(line: socket.socket, question: bytes) -> bool:
 def test_one_connection_too_many_is_closed_and_those_that_are_there_go_on(
     server: WebServing,
 ) -> None:
-    question = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    question = _question(server)
     held = [server.connect() for _ in range(MAX_WEB_CONNECTIONS)]
     try:
         for line in held:  # all are answered, so all have been counted
