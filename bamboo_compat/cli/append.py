@@ -80,7 +80,7 @@ def append(
         # Before the lock: others need not wait while we wait for a network.
         heads = ask_others(directory, store, key, log_id)
         with append_lock(directory.path):
-            ledger = guard(directory, store, key.public, log_id, heads, yes)
+            ledger = guard(directory, store, key.public, log_id, heads, yes, profile or "rfc0001")
             plan = _plan(directory, store, key.public, log_id, profile, yamf)
             follow_decision(store, ledger, plan.place)
             entry = _sign(plan, key, log_id, payload, end_of_log)
@@ -128,14 +128,12 @@ def _plan(
 def _manner(reader: Reader, place: NextPlace) -> tuple[str, Flavour]:
     """Profile and hash of the entry before, or those of a new log."""
     from bamboo_compat.core.yamf import Flavour, flavour_of
-    from bamboo_compat.set.layout import Flag
+    from bamboo_compat.homes.publishing import profile_at
 
     head = None if place.backlink is None else reader.find(place.backlink)
     if head is None:
         return "rfc0001", Flavour.YASMF
-    only_aquadoggo = head.has(Flag.AQUADOGGO) and not head.has(Flag.RFC0001)
-    flavour = flavour_of(reader.shelf.decoded(head).payload_hash)
-    return "aquadoggo" if only_aquadoggo else "rfc0001", flavour
+    return profile_at(head), flavour_of(reader.shelf.decoded(head).payload_hash)
 
 
 def _sign(plan: _Plan, key: SecretKey, log_id: int, payload: bytes, end_of_log: bool) -> Entry:

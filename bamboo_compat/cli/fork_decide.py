@@ -278,11 +278,11 @@ def _confirm(
     if not as_json:
         for sentence in sentences:
             say(sentence)
+    if yes:
+        return
     why = f"{what}, it has to be confirmed."
     if own:
-        confirm(Act.DECIDE_AGAINST_OWN, why, yes)
-        return
-    if yes:
+        confirm(Act.DECIDE_AGAINST_OWN, why, yes=False)
         return
     if as_json or not _is_asked():
         raise NotConfirmedError(why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,7 +13,9 @@ from bamboo_compat.cli.home_common import author_option, confirm, myself, yes_op
 from setsync.cli import common
 
 if TYPE_CHECKING:
-    from bamboo_compat.homes.archive import Contents
+    from collections.abc import Sequence
+
+    from bamboo_compat.homes.archive import Consequence, Contents
     from setsync.store.contract import EntryStore
 
 PASSPHRASE_VARIABLE = "SETSYNC_PASSPHRASE"
@@ -63,7 +66,8 @@ def export(file: Path, with_key: bool, key_file: Path | None, data: Path, as_jso
 def import_(file: Path, target: Path | None, yes: bool, data: Path, as_json: bool) -> None:
     """Take what FILE holds, once all of it was checked; what is here already is left alone.
 
-    Says what would fork where this node is not the author's home. With --key-file the passphrase
+    Says what would fork where this node is not the author's home, and which numbers it would
+    hold for used without their entries. With --key-file the passphrase
     is asked for, or taken from SETSYNC_PASSPHRASE.
     """
     from bamboo_compat.homes import archive
@@ -72,8 +76,10 @@ def import_(file: Path, target: Path | None, yes: bool, data: Path, as_json: boo
     from bamboo_compat.homes.sealing import unseal
     from setsync.errors import KeyFileError
     from setsync.model.keys import write_key_file
+    from setsync.node.room import check_own_room
 
     with common.opened(data) as (directory, store), _opened(file) as source:
+        check_own_room(store.path)
         contents = archive.check_archive(source)
         key = None
         if target is not None:
@@ -87,6 +93,9 @@ def import_(file: Path, target: Path | None, yes: bool, data: Path, as_json: boo
         why = _reasons(directory.node_key().public, store, contents, source)
         if why:
             confirm(Act.IMPORT_AWAY, " ".join(why), yes)
+        bare = archive.unproven(store, contents)
+        if bare:
+            confirm(Act.IMPORT_HEADS, _told(bare), yes)
         source.seek(0)
         new = archive.take(store, directory.path, contents, source, common.from_here().at)
         if key is not None and target is not None:
@@ -112,7 +121,12 @@ def _reasons(node: bytes, store: EntryStore, contents: Contents, source: BinaryI
         said.append(f"The author's home is {about.url} (node {about.server.hex()}).")
     source.seek(0)
     found = consequences(store, contents, source)
-    return said + [one.what for one in found[:10]]
+    return [*said, _told(found)] if found else said
+
+
+def _told(found: Sequence[Consequence]) -> str:
+    """The first ten."""
+    return " ".join(one.what for one in found[:10])
 
 
 def _passphrase(*, twice: bool) -> str:
@@ -122,6 +136,10 @@ def _passphrase(*, twice: bool) -> str:
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given is not None:
         return given
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"Nobody can be asked for a passphrase; {PASSPHRASE_VARIABLE} may hold it."
+        )
     try:
         typed: str = click.prompt(
             "Passphrase", hide_input=True, confirmation_prompt=twice, err=True

@@ -44,12 +44,13 @@ def guard(
     log_id: int,
     heads: Sequence[Head],
     yes: bool,
+    profile: str = "rfc0001",
 ) -> Ledger:
     """Whether the next entry of a log may be signed here, and the ledger that it goes into.
 
     Called with `append_lock` held. An entry that was signed and did not get into the store is put
-    there first. Raises CopiedDirectoryError, BehindHeadError, LedgerError; NotTheHomeError and
-    TwoHomesError unless that is wanted.
+    there first; `profile` is that of a new log. Raises CopiedDirectoryError, BehindHeadError,
+    LedgerError; NotTheHomeError and TwoHomesError unless that is wanted.
     """
     from bamboo_compat.homes import publishing
     from bamboo_compat.homes.dangers import Act
@@ -60,7 +61,7 @@ def guard(
     ledger = Ledger(directory.path, author, log_id)
     state = publishing.DirectoryState.of(directory)
     publishing.check_place(state)
-    if publishing.finish(store, ledger, common.from_here().at):
+    if publishing.finish(store, ledger, common.from_here().at, profile):
         common.say(f"The entry of log {log_id} that was signed last is in the store now.")
     with store.snapshot() as snapshot:
         publishing.check_ledger(snapshot, state, author, log_id)

@@ -131,4 +131,4 @@ class _Ways:
     def divorce(self, home: Marriage, reason: str) -> None:
         from bamboo_compat.homes.dangers import Act
 
-        confirm(Act.DIVORCE, f"{home.place} does not answer ({reason})", self.yes)
+        confirm(Act.DIVORCE, f"{home.place} does not say what it has ({reason})", self.yes)

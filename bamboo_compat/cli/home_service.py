@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from setsync.cli import logging
+
 if TYPE_CHECKING:
     from setsync.node.config import DataDirectory
     from setsync.node.listening import Guest, Visitor
@@ -12,9 +14,10 @@ if TYPE_CHECKING:
 
 def answer_for(directory: DataDirectory) -> Guest:
     """Questions about homes, for the node of this directory. Raises KeyFileError."""
-    from bamboo_compat.homes.answering import Context, handle_join, tries_at
+    from bamboo_compat.homes.answering import Context, Refusals, handle_join, tries_at
 
     key, tries = directory.node_key(), tries_at(directory.path)
+    refusals = Refusals(lambda **fields: logging.logger().warning("home_refused", **fields))
 
     async def answer(visitor: Visitor) -> None:
         local = visitor.local
@@ -29,6 +32,7 @@ def answer_for(directory: DataDirectory) -> Guest:
                 time.monotonic(),
                 visitor.address,
                 visitor.peer,
+                refusals,
             )
             return handle_join(question, context)
 

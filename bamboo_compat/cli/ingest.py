@@ -30,6 +30,7 @@ from setsync.cli.common import (
 from setsync.cli.common import settings as read_settings
 from setsync.cli.progress import showing
 from setsync.node.progress import OnProgress, Progress
+from setsync.node.room import check_own_room
 
 
 @click.command("ingest")
@@ -67,6 +68,7 @@ def ingest_command(
     sources = find_sources(files)
     limit = read_settings(data).max_payload
     with opened(data) as (_, store), showing(progress) as on_progress:
+        check_own_room(store.path)
         found = read_files(sources, workers=jobs or os.cpu_count() or 1)
         with contextlib.closing(found):
             done = ingest(

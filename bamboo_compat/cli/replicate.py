@@ -21,7 +21,7 @@ from setsync.errors import SetsyncError
 from setsync.node.address import split_address
 from setsync.node.local import Offload, T, in_thread, now
 from setsync.node.node import connect
-from setsync.node.policy import Policy
+from setsync.node.policy import PolicyFile
 from setsync.node.progress import OnProgress, Progress
 from setsync.store.contract import EntryStore
 
@@ -72,7 +72,7 @@ def replicate_command(
     tally = Tally()
     with common.opened(data) as (directory, store), showing(progress) as on_progress:
         most = common.settings(data).max_payload
-        source = _source(store, profile, schemas, directory.policy.read(), most)
+        source = _source(store, profile, schemas, directory.policy, most)
 
         async def main() -> Report:
             on_progress(Progress("connecting", 0, None, "entries"))
@@ -102,16 +102,17 @@ def replicate_command(
 
 
 def _source(
-    store: EntryStore, profile: str, schemas: tuple[str, ...], policy: Policy, max_payload: int
+    store: EntryStore, profile: str, schemas: tuple[str, ...], rules: PolicyFile, max_payload: int
 ) -> IndexSource:
+    policy = rules.read()
     return IndexSource(
         store,
         PROFILES[profile],
         max_payload=max_payload,
         origin=common.from_here(),
         only=schemas,
-        wants=policy.wants,
         speaks_of=lambda name: not policy.blocks(name),
+        policy=rules.read,
     )
 
 

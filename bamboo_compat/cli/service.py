@@ -137,9 +137,6 @@ class _Sessions:
 
         began, policy = self._local.clock(), self._local.policy()
 
-        def speaks_of(name: str) -> bool:
-            return self._local.wants(name) and not policy.blocks(name)
-
         make = partial(
             IndexSource,
             self._local.store,
@@ -147,8 +144,8 @@ class _Sessions:
             max_payload=self._local.max_payload,
             origin=Origin(began),
             only=self._schemas,
-            wants=lambda author, name: speaks_of(name) and policy.wants(author, name),
-            speaks_of=speaks_of,
+            speaks_of=lambda name: self._local.wants(name) and not policy.blocks(name),
+            policy=self._local.policy,
         )
         await replicate(
             stream,

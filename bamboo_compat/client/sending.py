@@ -130,10 +130,14 @@ def _asked_for(me: Me, args: NextArgs) -> Signed | None:
 
 
 def _last(me: Me, log_id: int) -> Signed | None:
-    """The entry signed last in a log, which is in the store now."""
-    ledger = Ledger(me.directory.path, me.author, log_id)
-    with append_lock(me.directory.path):
-        finish(me.store, ledger, me.clock())
+    """The entry signed last in a log, which is in the store now. Where it forks the log, what
+    `View.next_place` raises: no home could take it."""
+    folder, node = me.directory.path, me.directory.node_key().public
+    ledger = Ledger(folder, me.author, log_id)
+    with append_lock(folder):
+        if finish(me.store, ledger, me.clock(), PROFILE.name):
+            with me.store.snapshot() as snapshot:
+                View.of(folder, snapshot, node).next_place(me.author, log_id)
         return ledger.unfinished()
 
 
@@ -149,7 +153,7 @@ def _sign(
     with append_lock(folder):
         state = DirectoryState.of(me.directory)
         check_place(state)
-        finish(me.store, ledger, me.clock())
+        finish(me.store, ledger, me.clock(), PROFILE.name)
         with me.store.snapshot() as snapshot:
             check_ledger(snapshot, state, me.author, args.log_id)
             check_heads(snapshot, me.author, args.log_id, heads)

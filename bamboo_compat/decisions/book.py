@@ -138,7 +138,7 @@ class DecisionsFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self._file = _open(self.path)
+        self._file = LockedFile(self.path, _FORMAT, LOCK_SECONDS)
 
     def read(self) -> Book:
         """What is in the file; nothing, where there is none. Not to be changed.
@@ -150,13 +150,8 @@ class DecisionsFile:
     @contextlib.contextmanager
     def changing(self) -> Iterator[Book]:
         """Change the book inside the block; it is on the disk afterwards."""
-        with _open(self.path).changing() as draft:
+        with self._file.changing() as draft:
             yield draft.value
-        self._file = _open(self.path)
-
-
-def _open(path: Path) -> LockedFile[Book]:
-    return LockedFile(path, _FORMAT, LOCK_SECONDS)
 
 
 def _dump(book: Book) -> dict[str, Any]:

@@ -4,21 +4,26 @@ It is the same over the secure channel and over HTTP. It waits for the disk and 
 whoever has other things to do calls it in a thread.
 
 Joining is decided in this order: the request is signed by the author, for this server and for now;
-the author is at home nowhere else that is known here; the invite is good. Then the use of the
-invite and the client are written at once, and only then does anybody hear of it. Who asks again for
-the same hello gets the same welcome, and uses up nothing.
+the invite is good; this node takes the author's statements; the author is at home nowhere else that
+is known here. Then the use of the invite and the client are written at once, and only then does
+anybody hear of it. Who asks again for the same hello gets the same welcome, and uses up nothing.
+
+What others state is bound by the node's rules, quotas and free disk, as what peers bring is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from bamboo_compat.core import keys
 from bamboo_compat.homes.book import Client, Homes, homes_file
-from bamboo_compat.homes.limits import WINDOW_MS
+from bamboo_compat.homes.limits import MAX_HEADS, WINDOW_MS
 from bamboo_compat.homes.marriages import marriages, open_homes, statements_in
 from bamboo_compat.homes.messages import (
     Answer,
@@ -26,6 +31,7 @@ from bamboo_compat.homes.messages import (
     Heads,
     IAm,
     Join,
+    Logs,
     Noted,
     Question,
     Refused,
@@ -38,6 +44,7 @@ from bamboo_compat.homes.messages import (
 )
 from bamboo_compat.set.appending import append_lock
 from bamboo_compat.set.index import BambooIndex
+from bamboo_compat.set.layout import log_key
 from bamboo_compat.set.reading import Reader
 from bamboo_compat.statements.format import Statement, decode
 from bamboo_compat.statements.kinds import Goodbye, Hello, Topic, Welcome
@@ -46,13 +53,16 @@ from bamboo_compat.statements.reading import open_statements
 from setsync.errors import InvalidEntryError, InviteError, SetsyncError
 from setsync.model.entry import Entry, UnverifiedEntry, verify
 from setsync.model.keys import SecretKey
+from setsync.node.admitting import admit, why_not
 from setsync.node.config import DataDirectory
 from setsync.node.invites import Invite, Standing, digest_of
 from setsync.node.peers import Peer
+from setsync.node.policy import Policy
 from setsync.node.tries import Tries
 from setsync.store.contract import EntryStore, Origin
 
 INDEX = BambooIndex()
+_TELL_SECONDS = 1.0
 _REASONS = {
     Standing.USED_UP: Why.USED_UP,
     Standing.EXPIRED: Why.EXPIRED,
@@ -70,11 +80,32 @@ _SENTENCES = {
 }
 
 
+class Refusals:
+    """What the operator hears of statements that were not kept, and of what this node could not
+    do: once a second at most, since whoever asks could fill a log with it. `tell` gets `count`, how
+    many it were since the last time, the last `reason`, and the last `author` if there is one."""
+
+    def __init__(self, tell: Callable[..., None] = lambda **fields: None) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._count = 0
+        self._told = -math.inf
+
+    def note(self, reason: str, ticks: float, count: int = 1, author: bytes = b"") -> None:
+        """So many for this reason; `ticks` in seconds."""
+        with self._lock:
+            self._count += count
+            if ticks < self._told + _TELL_SECONDS:
+                return
+            self._told, count, self._count = ticks, self._count, 0
+        self._tell(**({"author": author.hex()} if author else {}), count=count, reason=reason)
+
+
 @dataclass(frozen=True)
 class Context:
     """What a home answers with. `address`: the IP address that asks, empty if unknown; `peer`:
     the key of the node that asks, where the channel has proven it, else empty. `now` in ms since
-    1970, `ticks` in seconds of any clock."""
+    1970, `ticks` in seconds of any clock. `refusals` hears what is not taken."""
 
     directory: DataDirectory
     store: EntryStore
@@ -84,6 +115,7 @@ class Context:
     ticks: float
     address: str = ""
     peer: bytes = b""
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 @cache
@@ -113,6 +145,7 @@ def handle_join(request: bytes, context: Context) -> bytes:
         if isinstance(error, InviteError) or error.code == "peer":
             answer = Refused(Why.MALFORMED, error.message)
         else:
+            context.refusals.note(error.message, context.ticks)
             answer = Refused(Why.FAILED, "This server could not do it; its operator can see why.")
     return encode(answer)
 
@@ -129,6 +162,8 @@ def _answer(question: Question, context: Context) -> Answer:
             return _tell(question, context)
         case Heads():
             return _heads(question, context)
+        case Logs():
+            return _logs(question, context)
 
 
 # --- invites ------------------------------------------------------------------------------
@@ -164,10 +199,30 @@ def _join(join: Join, context: Context) -> Answer:
     if known is None or known.hello != join.statements[-1]:
         _check_code(join.code, context)
     with append_lock(context.directory.path):
+        _check_wanted(entries, context)
         client = _redeem(join, hello, entries, context)
         _keep(context, [*entries, _entry(client.welcome)])
     _list_peer(context, hello.author)
     return Welcomed(client.welcome)
+
+
+def _check_wanted(entries: Sequence[Entry], context: Context) -> None:
+    """Whether all of it will be taken: asked before an invite is used up for it.
+
+    Raises RefusedError, NoRoomError, PolicyFileError.
+    """
+    if (reason := why_not(context.store, entries, _policy(context))) is not None:
+        context.refusals.note(reason.sentence, context.ticks, author=entries[0].author)
+        raise RefusedError(Why.NOT_FOR_US, reason.sentence)
+
+
+def _policy(context: Context) -> Policy:
+    """The node's rules, by which statements about homes are kept here. Raises RefusedError,
+    PolicyFileError."""
+    policy, collection = context.directory.policy.read(), Topic.HOMES.collection
+    if policy.blocks(collection):
+        raise RefusedError(Why.NOT_FOR_US, f"This node does not keep {collection}.")
+    return policy
 
 
 def _check_hello(join: Join, hello: Statement, context: Context) -> None:
@@ -266,18 +321,30 @@ def _list_peer(context: Context, author: bytes) -> None:
 
 
 def _tell(tell: Tell, context: Context) -> Answer:
-    """Statements of an author who is, or was, a client here; others' come by sync."""
+    """Statements of an author who is, or was, a client here; others' come by sync. What is refused
+    is left out, and the answer says how many are kept."""
     entries = _statements(tell.statements)
     if entries[0].author not in homes_file(context.directory.path).read().clients:
         raise RefusedError(Why.NOT_FOR_US, "This author was never at home here.")
-    _keep(context, entries)
-    return Noted(len(entries))
+    origin = Origin(context.now, context.peer)
+    refused = admit(context.store, entries, origin, _policy(context)).refused
+    if refused:
+        sentence = refused[0][1].sentence
+        context.refusals.note(sentence, context.ticks, len(refused), entries[0].author)
+        if len(refused) == len(entries):
+            raise RefusedError(Why.NOT_FOR_US, sentence)
+    return Noted(len(entries) - len(refused))
+
+
+def _check_asked(asked: Heads | Logs, context: Context) -> None:
+    """Raises RefusedError."""
+    window = asked.not_before, asked.not_after
+    signed = asked.to_sign(context.key.public)
+    _check_signed(asked.author, signed, asked.signature, window, context)
 
 
 def _heads(heads: Heads, context: Context) -> Answer:
-    window = heads.not_before, heads.not_after
-    signed = heads.to_sign(context.key.public)
-    _check_signed(heads.author, signed, heads.signature, window, context)
+    _check_asked(heads, context)
     context.store.open_index(INDEX)
     with context.store.snapshot() as snapshot:
         tables = snapshot.index_tables(INDEX)
@@ -286,6 +353,16 @@ def _heads(heads: Heads, context: Context) -> Answer:
             (log_id, head_header(reader, heads.author, log_id)) for log_id in heads.log_ids
         )
     return Are(found)
+
+
+def _logs(asked: Logs, context: Context) -> Answer:
+    _check_asked(asked, context)
+    context.store.open_index(INDEX)
+    after = log_key(asked.author, asked.first - 1) if asked.first else b""
+    with context.store.snapshot() as snapshot:
+        reader = Reader(snapshot.index_tables(INDEX))
+        ids = [log_id for _, log_id, _ in islice(reader.logs(asked.author, after), MAX_HEADS)]
+        return Are(tuple((one, head_header(reader, asked.author, one)) for one in ids))
 
 
 def head_header(reader: Reader, author: bytes, log_id: int) -> bytes:
@@ -311,5 +388,5 @@ def _entry(header: bytes) -> Entry:
 
 
 def _keep(context: Context, entries: Sequence[Entry]) -> None:
-    """Durable when it returns; what is here already does no harm."""
+    """What has been admitted: durable when it returns. What is here already does no harm."""
     context.store.add_many(entries, [(0, Origin(context.now, context.peer))])

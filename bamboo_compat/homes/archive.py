@@ -17,8 +17,8 @@ from blake3 import blake3
 from bamboo_compat.core.entry import decode as decode_bamboo
 from bamboo_compat.homes.errors import ArchiveError
 from bamboo_compat.homes.fields import Fields, counted, text_of
-from bamboo_compat.homes.ledger import Ledger, Place, ledgers
-from bamboo_compat.homes.limits import MAX_ARCHIVE_HEADS, MAX_SECTION
+from bamboo_compat.homes.ledger import Ledger, Place, is_hash_of, ledgers
+from bamboo_compat.homes.limits import MAX_ARCHIVE_HEADS, MAX_LEDGER_NUMBER, MAX_SECTION
 from bamboo_compat.homes.marriages import marriages, open_homes, statements_in
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
@@ -29,6 +29,7 @@ from bamboo_compat.statements.reading import open_statements
 from setsync.errors import InvalidEntryError
 from setsync.limits import COMMIT_ENTRIES, ENTRY_BATCH, MAX_COLLECTION_NAME, MAX_HEADER, MAX_PAYLOAD
 from setsync.model.entry import Entry, UnverifiedEntry, verify
+from setsync.node.durable import sync_folder
 from setsync.store.contract import EntryStore, Origin
 
 MAGIC = b"setsync archive\0"
@@ -53,10 +54,11 @@ class About:
 @dataclass(slots=True)
 class Contents:
     """What is in an archive that was read to its end and is good. `heads`: by log id, the last
-    number that was signed and its hash."""
+    number that was signed and its hash; `unproven`: those whose entry is not in the archive."""
 
     about: About
     heads: dict[int, Place] = field(default_factory=dict)
+    unproven: set[int] = field(default_factory=set)
     entries: int = 0
     payloads: int = 0
     statements: int = 0
@@ -159,6 +161,7 @@ def _check(sections: Iterator[tuple[int, bytes]]) -> Contents:
         elif kind == ENTRY:
             entry = _entry(content)
             _check_author(contents, entry)
+            _prove(contents, entry)
             _count(contents, UnverifiedEntry(entry.collection, entry.header, entry.payload))
         elif kind == KEY:
             contents.sealed = content
@@ -169,6 +172,16 @@ def _check_author(contents: Contents, entry: Entry) -> None:
     """The author's own, or what a server said to it."""
     if entry.author != contents.about.author and entry.collection != Topic.HOMES.collection:
         raise ArchiveError(f"Entry {entry.id.hex()} is not by the author of the archive.")
+
+
+def _prove(contents: Contents, entry: Entry) -> None:
+    """Heads are signed by nobody; the entry that one is about is."""
+    if not contents.unproven or entry.collection in _STATEMENT_COLLECTIONS:
+        return
+    said = decode_bamboo(entry.header)
+    head = contents.heads.get(said.log_id)
+    if head is not None and head.seq_num == said.seq_num and is_hash_of(head.hash, entry.header):
+        contents.unproven.discard(said.log_id)
 
 
 def _sections(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -230,11 +243,13 @@ def _about(content: bytes) -> About:
 def _add_head(contents: Contents, content: bytes) -> None:
     hash_ = content[16:]
     log_id, seq_num = int.from_bytes(content[:8], "big"), int.from_bytes(content[8:16], "big")
-    if len(hash_) not in (34, 66) or not seq_num or log_id in contents.heads:
+    is_number = 0 < seq_num <= MAX_LEDGER_NUMBER
+    if len(hash_) not in (34, 66) or not is_number or log_id in contents.heads:
         raise ArchiveError("A head in the archive is none.")
     if len(contents.heads) >= MAX_ARCHIVE_HEADS:
         raise ArchiveError(f"The archive has over {MAX_ARCHIVE_HEADS:,} heads.")
     contents.heads[log_id] = Place(seq_num, hash_)
+    contents.unproven.add(log_id)
 
 
 def _entry(content: bytes) -> Entry:
@@ -285,12 +300,14 @@ def export(
 def _heads(
     store: EntryStore, directory: Path, author: bytes, logs: Sequence[int]
 ) -> dict[int, Place]:
-    """The highest of what the store has and what was signed here."""
+    """The highest of what the store has and what was signed here, as far as a ledger can hold it:
+    after a higher one nothing is ever signed."""
     found: dict[int, Place] = {}
     with store.snapshot() as snapshot:
         reader = Reader(snapshot.index_tables(INDEX))
         for log_id in logs:
-            if (log := reader.log(author, log_id)) is not None:
+            log = reader.log(author, log_id)
+            if log is not None and log.height <= MAX_LEDGER_NUMBER:
                 node = min(reader.at(log, log.height), key=lambda one: one.id)
                 found[log_id] = Place(log.height, reader.shelf.hash(node))
     for ledger in ledgers(directory, author):
@@ -395,6 +412,35 @@ def consequences(store: EntryStore, contents: Contents, source: BinaryIO) -> lis
     return [one for _, one in sorted(found.items())]
 
 
+def unproven(store: EntryStore, contents: Contents) -> list[Consequence]:
+    """Heads whose entry is neither in the archive nor here. Nobody need have signed them, and
+    nothing would be signed behind them until the entries are here."""
+    author = contents.about.author
+    store.open_index(INDEX)
+    with store.snapshot() as snapshot:
+        reader = Reader(snapshot.index_tables(INDEX))
+        missing = [
+            (log_id, place)
+            for log_id in sorted(contents.unproven)
+            if not _is_here(reader, author, log_id, place := contents.heads[log_id])
+        ]
+    return [
+        Consequence(
+            log_id,
+            f"The archive says that entry {place.seq_num} of log {log_id} was signed, and nobody "
+            "has it.",
+        )
+        for log_id, place in missing
+    ]
+
+
+def _is_here(reader: Reader, author: bytes, log_id: int, place: Place) -> bool:
+    node = reader.find(place.hash)
+    if node is None or node.seq_num != place.seq_num:
+        return False
+    return reader.shelf.owner(node.log) == (author, log_id)
+
+
 def take(
     store: EntryStore,
     directory: Path,
@@ -406,14 +452,19 @@ def take(
     """Put an archive that was checked into the store, in batches; how many entries were new.
 
     Numbers that it says were signed are noted, so that they are never signed again here. Taking
-    it again changes nothing. Raises StoreError, LedgerError, ArchiveError.
+    it again changes nothing. Raises LedgerError for a ledger that cannot be read, before anything
+    is taken; StoreError, LedgerError, ArchiveError.
     """
+    author = contents.about.author
+    books = {log_id: Ledger(directory, author, log_id) for log_id in contents.heads}
+    for book in books.values():
+        book.head()
     new = 0
     for batch in _batches(read_entries(source)):
         new += len(store.add_many(batch, [(0, Origin(at))]).new)
         on_batch(len(batch))
     for log_id, place in contents.heads.items():
-        Ledger(directory, contents.about.author, log_id).note(place)
+        books[log_id].note(place)
     return new
 
 
@@ -443,11 +494,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], Contents]) -> Contents:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be written: {error.strerror}.") from error
     return contents

@@ -18,7 +18,6 @@ from bamboo_compat.homes.limits import (
     MAX_HOMES_FILE,
     MAX_STATEMENT,
 )
-from setsync.limits import MAX_INVITES
 from setsync.node.invites import Invite, Invites
 from setsync.node.lockedfile import Format, LockedFile
 
@@ -89,16 +88,7 @@ def homes_file(directory: Path) -> LockedFile[Homes]:
 
 def _dump(homes: Homes) -> dict[str, Any]:
     return {
-        "invites": {
-            one.digest.hex(): {
-                "made": one.made,
-                "expires": one.expires,
-                "uses": one.uses,
-                "name": one.name,
-                "revoked": one.revoked,
-            }
-            for one in homes.invites.all()
-        },
+        "invites": homes.invites.dump(),
         "clients": {
             author.hex(): {
                 "joined": one.joined,
@@ -123,23 +113,16 @@ def _dump(homes: Homes) -> dict[str, Any]:
 
 
 def _parse(found: dict[str, Any]) -> Homes:
-    invites = [_invite(_key(text), about) for text, about in found["invites"].items()]
+    invites = Invites.parse(found["invites"])
     clients = [_client(_key(text), about) for text, about in found["clients"].items()]
     mine = [_my_home(_key(text), about) for text, about in found["mine"].items()]
-    if len(invites) > MAX_INVITES or len(clients) > MAX_CLIENTS or len(mine) > MAX_CLIENTS:
+    if len(clients) > MAX_CLIENTS or len(mine) > MAX_CLIENTS:
         raise ValueError("it holds too many")
     return Homes(
-        Invites({one.digest: one for one in invites}),
+        invites,
         {one.author: one for one in clients},
         {one.author: one for one in mine},
     )
-
-
-def _invite(digest: bytes, about: dict[str, Any]) -> Invite:
-    if type(about["revoked"]) is not bool:
-        raise ValueError("an invite is revoked or not")
-    made, expires, uses = (_number(about[name]) for name in ("made", "expires", "uses"))
-    return Invite(digest, made, expires, uses, _text(about["name"]), (), about["revoked"])
 
 
 def _client(author: bytes, about: dict[str, Any]) -> Client:

@@ -45,8 +45,13 @@ class Act(enum.Enum):
         "with these logs here forks them.",
         "import",
     )
+    IMPORT_HEADS = Danger(
+        "Nobody has signed that there are such entries. Once it is noted, nothing is signed in "
+        "these logs here before they have come, and if there are none, never again.",
+        "heads",
+    )
     DECIDE_AGAINST_OWN = Danger(
-        "The branch that you give up is the one that was signed here. What was said on it stays "
-        "readable, and nobody will follow it.",
+        "The branch that you give up was brought at this machine, so perhaps you signed it. What "
+        "was said on it stays readable, and is no part of the log any more.",
         "decide",
     )

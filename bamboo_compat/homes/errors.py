@@ -108,6 +108,10 @@ class MigrationError(LocalError):
     code = "migration"
 
 
+class SameHomeError(MigrationError):
+    """There is nothing to move. 'setsync home status' shows where you are at home."""
+
+
 class HomeRefusedError(PeerRefusedError):
     """The home gave its reason above; nothing was used up there."""
 

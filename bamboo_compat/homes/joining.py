@@ -13,9 +13,26 @@ from dataclasses import dataclass, field, replace
 from bamboo_compat.core import keys
 from bamboo_compat.homes.book import MyHome, homes_file
 from bamboo_compat.homes.errors import AlreadyMarriedError, HomeRefusedError, NoHomeError
-from bamboo_compat.homes.limits import MAX_HEADS, MAX_STATEMENTS, WINDOW_MS
+from bamboo_compat.homes.limits import (
+    MAX_ARCHIVE_HEADS,
+    MAX_HEADS,
+    MAX_STATEMENTS,
+    WINDOW_MS,
+)
 from bamboo_compat.homes.marriages import Marriage, marriages, open_homes, statements_in
-from bamboo_compat.homes.messages import Are, Heads, IAm, Join, Noted, Tell, Welcomed, Who
+from bamboo_compat.homes.messages import (
+    Answer,
+    Are,
+    Heads,
+    IAm,
+    Join,
+    Logs,
+    Noted,
+    Tell,
+    Welcomed,
+    Who,
+)
+from bamboo_compat.homes.publishing import signed_number
 from bamboo_compat.homes.roads import HomeInviteError, Road
 from bamboo_compat.set.appending import append_lock
 from bamboo_compat.statements.format import Statement, decode
@@ -28,6 +45,8 @@ from setsync.model.keys import SecretKey
 from setsync.node.config import DataDirectory
 from setsync.node.local import now
 from setsync.store.contract import EntryStore, Origin
+
+_LAST_LOG = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -70,9 +89,9 @@ def check_free(me: Me, server: bytes) -> None:
 # --- joining ------------------------------------------------------------------------------
 
 
-def who_is_there(me: Me, road: Road, code: bytes = b"") -> IAm:
-    """Who answers, and that it is who should: the key in the URL, or the one that was there when
-    I joined. With a `code`: that it is good.
+def who_is_there(me: Me, road: Road, code: bytes = b"", server: bytes | None = None) -> IAm:
+    """Who answers, and that it is who should: the key in the URL, the one that was there when
+    I joined, and the `server` that is meant. With a `code`: that it is good.
 
     Raises PeerIdentityError, HomeInviteError, PeerError and its kinds.
     """
@@ -81,7 +100,7 @@ def who_is_there(me: Me, road: Road, code: bytes = b"") -> IAm:
         raise PeerError("The home answered another question than the one it was asked.")
     known = my_home(me)
     pinned = known.server if known is not None and known.url == road.url else None
-    for expected in (road.key, pinned):
+    for expected in (road.key, pinned, server):
         if expected is not None and answer.node != expected:
             raise PeerIdentityError(
                 f"The node there has the key {answer.node.hex()}, and {expected.hex()} was "
@@ -120,12 +139,7 @@ def _open_hello(me: Me, server: bytes) -> Statement | None:
 
 def _ask(me: Me, road: Road, there: IAm, code: bytes, hello: Statement) -> bytes:
     """The header of the welcome, which is the server's own and for this hello."""
-    join_ = Join(
-        code,
-        max(0, there.clock - WINDOW_MS // 2),
-        there.clock + WINDOW_MS // 2,
-        _headers(me, hello),
-    )
+    join_ = Join(code, *_window(there), _headers(me, hello))
     signature = me.key.sign(join_.to_sign(there.node))
     answer = road.ask(replace(join_, signature=signature))
     if not isinstance(answer, Welcomed):
@@ -212,9 +226,15 @@ def tell(me: Me, road: Road, last: Statement | None = None) -> None:
     last = last or chain.latest
     if last is None:
         return
-    answer = road.ask(Tell(_headers(me, last)))
+    statements = _headers(me, last)
+    answer = road.ask(Tell(statements))
     if not isinstance(answer, Noted):
         raise PeerError("The home answered another question than the one it was asked.")
+    if answer.count < len(statements):
+        raise HomeRefusedError(
+            f"The home kept {answer.count} of {len(statements)} statements; its rules or quotas "
+            "leave the others out."
+        )
 
 
 # --- heads --------------------------------------------------------------------------------
@@ -236,12 +256,50 @@ def heads_there(me: Me, road: Road, log_ids: list[int]) -> dict[int, bytes]:
     return found
 
 
+def logs_there(me: Me, road: Road, server: bytes) -> dict[int, bytes]:
+    """By log id, the header of the head of every log of mine that a server has, all of which I
+    have signed. It is asked for pages until one is empty.
+
+    Raises PeerError and its kinds; PeerError also for an answer that cannot be.
+    """
+    there = who_is_there(me, road, server=server)
+    found: dict[int, bytes] = {}
+    first = 0
+    while first <= _LAST_LOG:
+        page = _page(me, road.ask(sign_logs(me.key, there, first)), first)
+        if not page:
+            break
+        found |= page
+        if len(found) > MAX_ARCHIVE_HEADS:
+            raise PeerError(f"The home says that you have over {MAX_ARCHIVE_HEADS:,} logs.")
+        first = max(page) + 1
+    return found
+
+
+def _page(me: Me, answer: Answer, first: int) -> dict[int, bytes]:
+    """Raises PeerError for logs that do not go up, and for heads that I did not sign: nobody can
+    make up logs of mine without end."""
+    if not isinstance(answer, Are):
+        raise PeerError("The home answered another question than the one about its logs.")
+    for log_id, header in answer.heads:
+        if log_id < first or not signed_number(me.author, log_id, header):
+            raise PeerError(f"What the home says of its logs from log {first} on cannot be.")
+        first = log_id + 1
+    return dict(answer.heads)
+
+
 def sign_heads(key: SecretKey, there: IAm, log_ids: tuple[int, ...]) -> Heads:
     """The question for the heads of my logs, signed for who is there."""
-    bare = Heads(
-        key.public,
-        max(0, there.clock - WINDOW_MS // 2),
-        there.clock + WINDOW_MS // 2,
-        log_ids,
-    )
+    bare = Heads(key.public, *_window(there), log_ids)
     return replace(bare, signature=keys.sign(key.seed, bare.to_sign(there.node)))
+
+
+def sign_logs(key: SecretKey, there: IAm, first: int) -> Logs:
+    """The question for all my logs from one on, signed for who is there."""
+    bare = Logs(key.public, *_window(there), first)
+    return replace(bare, signature=keys.sign(key.seed, bare.to_sign(there.node)))
+
+
+def _window(there: IAm) -> tuple[int, int]:
+    """From when to when what is signed now is good, by the clock there."""
+    return max(0, there.clock - WINDOW_MS // 2), there.clock + WINDOW_MS // 2

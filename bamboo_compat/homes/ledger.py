@@ -44,6 +44,7 @@ from bamboo_compat.homes.errors import LedgerError, NumberUsedError
 from bamboo_compat.homes.fields import Fields, counted
 from bamboo_compat.homes.limits import MAX_LEDGER_NUMBER
 from setsync.limits import MAX_HEADER, MAX_PAYLOAD
+from setsync.node.durable import sync_folder
 
 FOLDER = "ledger"
 SLOT = 128
@@ -129,7 +130,9 @@ class Ledger:
     def unfinished(self) -> Signed | None:
         """The entry that was signed last, which may not have got into the store.
 
-        Raises LedgerError where its number was used and the entry itself is lost.
+        None where nothing was, where the head was taken over from elsewhere, and where the entry
+        is lost and its number used all the same: nothing follows it before it is found.
+        Raises LedgerError.
         """
         head = self.head()
         if head is None:
@@ -140,7 +143,7 @@ class Ledger:
         # A later one was begun, and its number was never used.
         if found.seq_num > head.seq_num:
             return None
-        return found if _is_hash_of(head.hash, found.header) else None
+        return found if is_hash_of(head.hash, found.header) else None
 
     # --- writing --------------------------------------------------------------------------
 
@@ -214,7 +217,7 @@ class Ledger:
             finally:
                 os.close(descriptor)
             if is_new:
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         except OSError as error:
             raise LedgerError(f"{path} cannot be written: {error.strerror}.") from error
 
@@ -223,7 +226,7 @@ class Ledger:
             for folder in (self._folder.parent, self._folder):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, exist_ok=True)
-                    _sync_folder(folder.parent)
+                    sync_folder(folder.parent)
         except OSError as error:
             raise LedgerError(f"{self._folder} cannot be made: {error.strerror}.") from error
 
@@ -300,7 +303,8 @@ def ledgers(directory: Path, author: bytes) -> Iterator[Ledger]:
             yield Ledger(directory, author, int(name))
 
 
-def _is_hash_of(tagged: bytes, header: bytes) -> bool:
+def is_hash_of(tagged: bytes, header: bytes) -> bool:
+    """Whether a tagged hash is that of an entry."""
     flavour = next((one for one in Flavour if tagged.startswith(one.value)), None)
     return flavour is not None and hash_of(flavour, header) == tagged
 
@@ -314,11 +318,3 @@ def _write_all(descriptor: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

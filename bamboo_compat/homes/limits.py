@@ -32,7 +32,7 @@ LOCK_SECONDS = 30.0
 MAX_LEDGER_NUMBER = 2**32 - 1
 # Sections of an archive are held whole; a payload has 16 MiB at most.
 MAX_SECTION = 16 * MIB + 16 * KIB
-# Logs of one author whose heads an archive names.
+# Logs of one author whose heads an archive names, or a home tells.
 MAX_ARCHIVE_HEADS = 1_000_000
 # What opening a key may cost, by what a stranger's archive says: libsodium's own "moderate".
 MAX_KEY_OPERATIONS = 3

@@ -10,6 +10,7 @@ one server and for some minutes by that server's own clock.
 | 0x02 | Join | code: length 1 and bytes, not before 8, not after 8, statements, signature 64 |
 | 0x03 | Tell | statements |
 | 0x04 | Heads | author 32, not before 8, not after 8, count 1, log ids 8 each, signature 64 |
+| 0x05 | Logs | author 32, not before 8, not after 8, log id 8, signature 64 |
 
 | tag | answer | fields |
 |---|---|---|
@@ -40,6 +41,7 @@ from setsync.limits import MAX_INVITE, MAX_SENTENCE
 PROTOCOL = "setsync-home/1"
 _JOIN_LABEL = b"setsync-home/1 join\0"
 _HEADS_LABEL = b"setsync-home/1 heads\0"
+_LOGS_LABEL = b"setsync-home/1 logs\0"
 _MAX_ENTRY = 1_024
 
 
@@ -169,6 +171,38 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
+class Logs:
+    """Which logs of mine do you have, from the log id `first` on? The answer has the lowest
+    MAX_HEADS of them by log id; none where there are no more. Signed with the author's key."""
+
+    author: bytes
+    not_before: int
+    not_after: int
+    first: int
+    signature: bytes = bytes(64)
+
+    tag = 0x05
+
+    def to_sign(self, server: bytes) -> bytes:
+        """What the author signs: a label, the server's node id, then the fields."""
+        return _LOGS_LABEL + server + self._fields()
+
+    def _fields(self) -> bytes:
+        window = _window(self.not_before, self.not_after)
+        return self.author + window + self.first.to_bytes(8, "big")
+
+    def pack(self) -> bytes:
+        """The fields."""
+        return self._fields() + self.signature
+
+    @classmethod
+    def unpack(cls, fields: Fields) -> Logs:
+        """Raises ValueError."""
+        author, window = fields.take(32), (fields.number(8), fields.number(8))
+        return cls(author, *window, fields.number(8), fields.take(64))
+
+
+@dataclass(frozen=True, slots=True)
 class IAm:
     """The server's node id, and what its clock says."""
 
@@ -264,7 +298,7 @@ class Refused:
         return cls(Why(fields.number(1)), text_of(fields.some(2, MAX_SENTENCE)))
 
 
-Question: TypeAlias = Who | Join | Tell | Heads
+Question: TypeAlias = Who | Join | Tell | Heads | Logs
 Answer: TypeAlias = IAm | Welcomed | Noted | Are | Refused
 
 _QUESTIONS: dict[int, Callable[[Fields], Question]] = {
@@ -272,6 +306,7 @@ _QUESTIONS: dict[int, Callable[[Fields], Question]] = {
     Join.tag: Join.unpack,
     Tell.tag: Tell.unpack,
     Heads.tag: Heads.unpack,
+    Logs.tag: Logs.unpack,
 }
 _ANSWERS: dict[int, Callable[[Fields], Answer]] = {
     IAm.tag: IAm.unpack,

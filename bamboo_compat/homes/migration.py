@@ -14,14 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from bamboo_compat.core.entry import decode
 from bamboo_compat.homes.answering import head_header
 from bamboo_compat.homes.archive import Contents, export, write_file
-from bamboo_compat.homes.errors import MigrationError
+from bamboo_compat.homes.errors import BehindHeadError, MigrationError, SameHomeError
 from bamboo_compat.homes.joining import (
     Me,
     heads_there,
     join,
     leave,
+    logs_there,
     my_home,
     my_marriages,
     tell,
@@ -29,11 +31,11 @@ from bamboo_compat.homes.joining import (
 )
 from bamboo_compat.homes.limits import LOCK_SECONDS, MAX_STATE_FILE
 from bamboo_compat.homes.marriages import Marriage, open_homes
-from bamboo_compat.homes.publishing import check_heads, open_indexes
 from bamboo_compat.homes.roads import Road
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
-from setsync.errors import PeerError
+from setsync.errors import PeerError, UsageError
+from setsync.model.entry import entry_id
 from setsync.node.lockedfile import Format, LockedFile
 
 STATE_FILE = "migration.json"
@@ -121,7 +123,11 @@ def migrate(
         move = replace(move, step=step)
         _write(me, move)
         on_step(step)
-        _DO[step](me, ways, move, code)
+        try:
+            _DO[step](me, ways, move, code)
+        except SameHomeError:
+            _write(me, None)  # so that this is not a move that is under way
+            raise
         taken.append(step)
     _write(me, None)
     return taken
@@ -167,21 +173,28 @@ def _write(me: Me, move: Move | None) -> None:
 def _check(me: Me, ways: Ways, move: Move, code: bytes) -> None:
     there = who_is_there(me, ways.road(move.url), code)
     if there.node == move.old:
-        raise MigrationError("That is the home where you are.")
+        raise SameHomeError("That is the home where you are.")
     for home in _old_homes(me, move):
         try:
-            heads = heads_there(me, ways.road(move.old_url or home.url), _logs(me))
-        except PeerError as error:
+            heads = logs_there(me, ways.road(move.old_url or home.url), home.server)
+        except (PeerError, UsageError) as error:
             ways.divorce(home, error.message)
         else:
-            _compare_with_old(me, heads)
+            _check_all_here(me, heads)
 
 
-def _compare_with_old(me: Me, heads: dict[int, bytes]) -> None:
-    open_indexes(me.store)
+def _check_all_here(me: Me, heads: dict[int, bytes]) -> None:
+    """Also of logs that only the old home has: the new one would give their ids and numbers to
+    other entries. Raises BehindHeadError."""
+    me.store.open_index(INDEX)
     with me.store.snapshot() as snapshot:
+        reader = Reader(snapshot.index_tables(INDEX))
         for log_id, header in heads.items():
-            check_heads(snapshot, me.author, log_id, [("The old home", header)])
+            if reader.by_id(entry_id(header)) is None:
+                raise BehindHeadError(
+                    f"The old home has entry {decode(header).seq_num} of log {log_id}, and it is "
+                    "not here."
+                )
 
 
 def _goodbye(me: Me, ways: Ways, move: Move, code: bytes) -> None:
@@ -190,14 +203,11 @@ def _goodbye(me: Me, ways: Ways, move: Move, code: bytes) -> None:
         leave(me, None, f"Moved to {move.url}"[:120], home.server)
     if move.old_url:
         try:
-            _tell_old(me, ways.road(move.old_url), move)
-        except PeerError:
+            road = ways.road(move.old_url)
+            who_is_there(me, road, server=move.old)
+            tell(me, road)
+        except (PeerError, UsageError):
             return
-
-
-def _tell_old(me: Me, road: Road, move: Move) -> None:
-    if who_is_there(me, road).node == move.old:
-        tell(me, road)
 
 
 def _export(me: Me, ways: Ways, move: Move, code: bytes) -> None:

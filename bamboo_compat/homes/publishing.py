@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bamboo_compat.core import keys
 from bamboo_compat.core.entry import BadEntryError, decode
+from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.homes.book import homes_file
 from bamboo_compat.homes.errors import (
     BehindHeadError,
@@ -23,11 +24,12 @@ from bamboo_compat.homes.ledger import Ledger, Place
 from bamboo_compat.homes.marriages import Marriage, marriages, open_homes, statements_in
 from bamboo_compat.homes.receipts import Receipts
 from bamboo_compat.set.appending import NextPlace
+from bamboo_compat.set.format import collection_of
 from bamboo_compat.set.index import BambooIndex
+from bamboo_compat.set.layout import Flag, Node
 from bamboo_compat.set.reading import Reader
 from bamboo_compat.statements.reading import open_statements
-from setsync.errors import InvalidEntryError
-from setsync.model.entry import UnverifiedEntry, verify
+from setsync.model.entry import UnverifiedEntry, entry_id, verify
 from setsync.node.config import DataDirectory
 from setsync.node.place import is_in_place
 from setsync.store.contract import EntryStore, Origin, Snapshot
@@ -104,6 +106,8 @@ def check_ledger(snapshot: Snapshot, state: DirectoryState, author: bytes, log_i
             f"Entry {head.seq_num} of log {log_id} was signed here, and the last one in the "
             f"store is {height or 'none'}."
         )
+    if head is not None:
+        _check_here(snapshot, log_id, head)
     receipt = Receipts(state.path).last(author, log_id)
     if receipt is not None and receipt.seq_num > height:
         raise BehindHeadError(
@@ -121,7 +125,7 @@ def check_heads(
     """
     height = _height(snapshot, author, log_id)
     for who, header in heads:
-        seq_num = _signed_number(author, log_id, header)
+        seq_num = signed_number(author, log_id, header)
         if seq_num > height:
             raise BehindHeadError(
                 f"{who} has entry {seq_num} of log {log_id}, and the last one here is "
@@ -129,32 +133,40 @@ def check_heads(
             )
 
 
-def finish(store: EntryStore, ledger: Ledger, at: int) -> bool:
-    """Put the entry into the store that was signed last and did not get there; whether there was
-    one. `at` in ms since 1970. Raises StoreError, LedgerError."""
+def finish(store: EntryStore, ledger: Ledger, at: int, profile: str = "rfc0001") -> bool:
+    """Put the entry into the store that was signed last and did not get there, also where another
+    has its number: then the log has forked, and that is to be seen. Whether there was one.
+
+    `at` in ms since 1970; `profile`: of a log that begins with it. Raises StoreError, LedgerError.
+    """
     signed = ledger.unfinished()
     if signed is None:
         return False
+    said = decode(signed.header)
     with store.snapshot() as snapshot:
         reader = Reader(snapshot.index_tables(INDEX))
-        log = reader.log(ledger.author, ledger.log_id)
-        if log is not None and log.height >= signed.seq_num:
+        if reader.by_id(entry_id(signed.header)) is not None:
             return False
-    for collection in _collections(signed.header, signed.payload):
-        try:
-            entry = verify(UnverifiedEntry(collection, signed.header, signed.payload))
-        except InvalidEntryError:
-            continue
-        store.add_many([entry], [(0, Origin(at))])
-        return True
-    return False
+        before = reader.find(said.backlink) if said.backlink is not None else None
+        if before is not None:
+            profile = profile_at(before)
+    collection = collection_of(PROFILES[profile], said, signed.payload)
+    entry = verify(UnverifiedEntry(collection, signed.header, signed.payload))
+    store.add_many([entry], [(0, Origin(at))])
+    return True
+
+
+def profile_at(node: Node) -> str:
+    """The name of the profile that an entry is of; of one that is of both, the older."""
+    only_aquadoggo = node.has(Flag.AQUADOGGO) and not node.has(Flag.RFC0001)
+    return "aquadoggo" if only_aquadoggo else "rfc0001"
 
 
 def follow_decision(store: EntryStore, ledger: Ledger, place: NextPlace) -> None:
     """Let the ledger of a log go on where the log does: after entries that came by sync, and where
     it was decided that a branch of others' making is right, after that, though numbers above it
-    were signed here for the other branch. Those entries have to be here: what is not here cannot
-    have been decided about.
+    were signed here for the other branch. What was signed here last has to be here: what is not
+    here cannot have been decided about, nor gone on from.
 
     Raises BehindHeadError, LedgerError.
     """
@@ -162,23 +174,19 @@ def follow_decision(store: EntryStore, ledger: Ledger, place: NextPlace) -> None
     before = Place(place.seq_num - 1, place.backlink) if place.backlink is not None else None
     if head == before:
         return
-    if head is not None and head.seq_num >= place.seq_num:
+    if head is not None:
         with store.snapshot() as snapshot:
-            is_here = Reader(snapshot.index_tables(INDEX)).find(head.hash) is not None
-        if not is_here or before is None:
-            raise BehindHeadError(
-                f"Entry {head.seq_num} of log {ledger.log_id} was signed here, and is not in the "
-                "store."
-            )
+            _check_here(snapshot, ledger.log_id, head)
     if before is not None:
         ledger.follow(before)
 
 
-def _collections(header: bytes, payload: bytes) -> list[str]:
-    from bamboo_compat.core.profiles import PROFILES
-    from bamboo_compat.set.format import collection_of
-
-    return [collection_of(profile, decode(header), payload) for profile in PROFILES.values()]
+def _check_here(snapshot: Snapshot, log_id: int, head: Place) -> None:
+    """Raises BehindHeadError where what was signed last is not in the store."""
+    if Reader(snapshot.index_tables(INDEX)).find(head.hash) is None:
+        raise BehindHeadError(
+            f"Entry {head.seq_num} of log {log_id} was signed here, and is not in the store."
+        )
 
 
 def _height(snapshot: Snapshot, author: bytes, log_id: int) -> int:
@@ -186,7 +194,7 @@ def _height(snapshot: Snapshot, author: bytes, log_id: int) -> int:
     return log.height if log is not None else 0
 
 
-def _signed_number(author: bytes, log_id: int, header: bytes) -> int:
+def signed_number(author: bytes, log_id: int, header: bytes) -> int:
     """The number of an entry that the author signed for this log; 0 of anything else."""
     try:
         entry = decode(header)

@@ -39,7 +39,7 @@ from setsync.errors import (
     PeerUnreachableError,
     UsageError,
 )
-from setsync.node.address import SCHEME, Address
+from setsync.node.address import SCHEME, Address, check_host
 from setsync.node.identity import Identity
 from setsync.node.network import NetworkKey
 from setsync.node.node import connect_securely
@@ -186,6 +186,7 @@ def _web(url: str) -> Web:
     key = parts.username
     if not host or parts.path.strip("/") or parts.query or parts.fragment or parts.password:
         raise UsageError(f"{url!r} is not {parts.scheme}://HOST:PORT, which is all of it.")
+    check_host(host)
     if key is not None and not _KEY.fullmatch(key):
         raise UsageError(f"What stands before the @ in {url!r} is no key of a node.")
     if parts.scheme == "http" and not _is_here(host):

@@ -17,6 +17,7 @@ from bamboo_compat.replication import limits
 from bamboo_compat.replication.machine import TooMuchToTellError
 from bamboo_compat.replication.source import (
     Carried,
+    Fate,
     Height,
     LogKey,
     Outcome,
@@ -24,10 +25,14 @@ from bamboo_compat.replication.source import (
     Schemas,
     Stored,
 )
-from bamboo_compat.replication.taking import Taking, Wants
+from bamboo_compat.replication.taking import Taking, refused
 from bamboo_compat.set import layout
 from bamboo_compat.set.index import BambooIndex
+from bamboo_compat.set.layout import Flag
 from bamboo_compat.set.reading import Reader
+from setsync.model.refusal import Refusal
+from setsync.node.admitting import admit
+from setsync.node.policy import Policy
 from setsync.store.contract import EntryStore, Origin, Snapshot
 
 # What servers of a family know from the start. Where log ids tell (rfc0001), no name does.
@@ -44,9 +49,9 @@ class IndexSource:
     """See `bamboo_compat.replication.source.Source`.
 
     `only`: the schemas to replicate, whether or not something of them is here; if it is
-    empty all that are here, and those that every server of the profile knows. `wants` says
-    whether this node wants an author's entries in a collection, `speaks_of` whether it names one
-    at all. `origin` is noted of what is taken.
+    empty all that are here, and those that every server of the profile knows. `speaks_of` says
+    whether this node names a collection at all, and takes what is in it; `policy` is asked anew
+    for each batch. `origin` is noted of what is taken.
     """
 
     def __init__(
@@ -57,16 +62,16 @@ class IndexSource:
         max_payload: int,
         origin: Origin,
         only: Collection[str] = (),
-        wants: Wants = lambda author, name: True,
         speaks_of: Callable[[str], bool] = lambda name: True,
+        policy: Callable[[], Policy] = Policy,
     ) -> None:
         self._store = store
         self._profile = profile
         self._max_payload = max_payload
         self._origin = origin
         self._only = only
-        self._wants = wants
         self._speaks_of = speaks_of
+        self._policy = policy
         # The logs of the schemas that were asked for last, as keys in order.
         self._listed: tuple[frozenset[str], list[bytes]] = (frozenset(), [])
         store.open_index(_INDEX)
@@ -164,9 +169,23 @@ class IndexSource:
         return page
 
     def take(self, batch: Sequence[Carried], schemas: frozenset[str]) -> Sequence[Outcome]:
-        """All that may be taken is one commit."""
+        """All that may be taken is one commit. Raises NoRoomError, and what reading the policy
+        raises: then nothing was taken."""
         with self._reading() as (_, reader):
-            taking = Taking(reader, self._profile, schemas, self._max_payload, self._wants)
-            outcomes = [taking.judge(one) for one in batch]
-        self._store.add_many(taking.entries, [(0, self._origin)])
-        return outcomes
+            taking = Taking(reader, self._profile, schemas, self._max_payload, self._speaks_of)
+            judged = [taking.judge(one) for one in batch]
+        added = admit(self._store, taking.entries, self._origin, self._policy())
+        reasons = {taking.entries[place].id: reason for place, reason in added.refused}
+        attached = [id_ for id_, outcome in judged if outcome.fate is Fate.ATTACHED]
+        if added.payloads < len(attached):
+            reasons |= dict.fromkeys(self._withheld(attached), Refusal.AUTHOR_QUOTA)
+        return [
+            refused(reasons[id_].sentence) if id_ in reasons else outcome for id_, outcome in judged
+        ]
+
+    def _withheld(self, ids: Sequence[bytes]) -> list[bytes]:
+        """Those whose payload is not here: a store leaves out one that goes over a quota, and
+        does not say so."""
+        with self._reading() as (_, reader):
+            nodes = ((id_, reader.by_id(id_)) for id_ in ids)
+            return [id_ for id_, node in nodes if node is None or node.has(Flag.WITHHELD)]

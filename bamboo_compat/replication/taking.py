@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from bamboo_compat.core.examining import Member, examine
 from bamboo_compat.core.profiles import Profile
@@ -73,12 +74,16 @@ class _Log:
         return node is not None and (node.log, node.seq_num) == (self.row.number, seq_num)
 
 
-Wants = Callable[[bytes, str], bool]
-"""Whether a node wants an author's entries in a collection."""
+class Judged(NamedTuple):
+    """What becomes of an entry, by its id; that of one that cannot be read is empty."""
+
+    id: bytes
+    outcome: Outcome
 
 
 class Taking:
-    """One batch. `entries` are to be stored once all are judged, in their order."""
+    """One batch. `entries` are to be stored once all are judged, in their order, as far as the
+    node's rules and quotas allow. `speaks_of` says which collections are wanted."""
 
     def __init__(
         self,
@@ -86,7 +91,7 @@ class Taking:
         profile: Profile,
         asked: frozenset[str],
         max_payload: int,
-        wants: Wants,
+        speaks_of: Callable[[str], bool],
     ) -> None:
         self.entries: list[Entry] = []
         self._reader = reader
@@ -94,30 +99,33 @@ class Taking:
         self._filed = FLAGS[PROFILES[profile.name]][0]
         self._asked = asked
         self._max_payload = max_payload
-        self._wants = wants
+        self._speaks_of = speaks_of
         self._logs: dict[LogKey, _Log] = {}
 
-    def judge(self, one: Carried) -> Outcome:
+    def judge(self, one: Carried) -> Judged:
         """What becomes of the next entry."""
         member = examine(one.entry, one.payload)
         if isinstance(member, Problem):
-            return _refused(BREAKS_A_RULE.format(member.verdict.reason))
+            return Judged(b"", refused(BREAKS_A_RULE.format(member.verdict.reason)))
+        return Judged(member.id, self._judge(member, one))
+
+    def _judge(self, member: Member, one: Carried) -> Outcome:
         log = self._log(LogKey(member.author, member.log_id))
         payload = one.payload
         if payload is None:
             if not self._asked & log.schemas:
-                return _refused(NOT_KNOWN)
+                return refused(NOT_KNOWN)
             collection = self._claimed(member, log)
         else:
             if member.schema not in self._asked:
-                return _refused(NOT_ASKED_FOR)
+                return refused(NOT_ASKED_FOR)
             collection = self._profile.collection(member.log_id, member.schema)
             if len(payload) > self._max_payload:
                 if is_system(collection):
-                    return _refused(TOO_LARGE)
+                    return refused(TOO_LARGE)
                 payload = None
-        if not self._wants(member.author, collection):
-            return _refused(NOT_WANTED)
+        if not self._speaks_of(collection):
+            return refused(NOT_WANTED)
         return self._take(member, log, UnverifiedEntry(collection, one.entry, payload))
 
     def _log(self, key: LogKey) -> _Log:
@@ -168,5 +176,6 @@ def _divergence(member: Member, log: _Log) -> Divergence | None:
     return Divergence(LogKey(member.author, member.log_id), member.seq_num) if parts else None
 
 
-def _refused(reason: str) -> Outcome:
+def refused(reason: str) -> Outcome:
+    """An entry that is not taken."""
     return Outcome(Fate.REFUSED, reason)

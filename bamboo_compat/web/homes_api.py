@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bamboo_compat.homes.answering import Context, handle_join, tries_at
+from bamboo_compat.homes.answering import Context, Refusals, handle_join, tries_at
 from bamboo_compat.homes.limits import MAX_MESSAGE
 from bamboo_compat.homes.roads import CONTENT_TYPE, PATH
 from setsync.web.guests import Door, Measure, Page, Route, Web
@@ -40,7 +40,8 @@ class HomesApi:
 
     def routes(self, web: Web) -> tuple[Route, ...]:
         """One."""
-        return (Route(PATH, partial(answer, web), methods=("POST",), door=Door.OPEN),)
+        refusals = Refusals(lambda **fields: web.warn("home_refused", **fields))
+        return (Route(PATH, partial(answer, web, refusals), methods=("POST",), door=Door.OPEN),)
 
     def describe(self, entry: StoredEntry) -> tuple[tuple[str, str], ...]:
         """Nothing."""
@@ -57,7 +58,7 @@ class HomesApi:
 HOMES_API = HomesApi()
 
 
-async def answer(web: Web, request: Request) -> Response:
+async def answer(web: Web, refusals: Refusals, request: Request) -> Response:
     """One question, one answer; both are bytes."""
     from starlette.responses import Response
 
@@ -67,11 +68,11 @@ async def answer(web: Web, request: Request) -> Response:
     if len(question) > MAX_MESSAGE:
         return Response(status_code=413)
     address = request.client.host if request.client is not None else ""
-    content = await web.offload(handle_over_http, web, question, address)
+    content = await web.offload(handle_over_http, web, refusals, question, address)
     return Response(content, media_type=CONTENT_TYPE)
 
 
-def handle_over_http(web: Web, question: bytes, address: str) -> bytes:
+def handle_over_http(web: Web, refusals: Refusals, question: bytes, address: str) -> bytes:
     """Waits for the disk. The node that asks has proven no key."""
     context = Context(
         web.directory,
@@ -81,5 +82,6 @@ def handle_over_http(web: Web, question: bytes, address: str) -> bytes:
         web.local.clock(),
         time.monotonic(),
         address,
+        refusals=refusals,
     )
     return handle_join(question, context)

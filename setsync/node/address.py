@@ -64,7 +64,26 @@ def split_address(text: str) -> tuple[str, int]:
     is_number = port.isascii() and port.isdigit() and len(port) <= 5
     if not colon or not host or not is_number or int(port) > 65_535:
         raise UsageError(f"{text!r} is not HOST:PORT (an IPv6 address stands in brackets).")
+    check_host(host)
     return host, int(port)
+
+
+def check_host(host: str) -> None:
+    """Whether it could be looked up: what asks for it otherwise raises UnicodeError.
+
+    Raises UsageError.
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise UsageError(
+            f"{host!r} is no name of a host: between its dots stand 1 to 63 letters."
+        ) from error
+
+
+def is_key(text: str) -> bool:
+    """Whether this is a node's key: 64 hex digits."""
+    return _KEY.fullmatch(text.lower()) is not None
 
 
 def parse_key(text: str) -> bytes:
@@ -73,6 +92,6 @@ def parse_key(text: str) -> bytes:
         key = Address.parse(text).key
         assert key is not None
         return key
-    if not _KEY.fullmatch(text.lower()):
+    if not is_key(text):
         raise UsageError(f"{text!r} is neither a node's key, 64 hex digits, nor its address.")
     return bytes.fromhex(text)

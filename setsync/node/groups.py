@@ -29,3 +29,10 @@ def group_names(names: Iterable[str]) -> tuple[str, ...]:
     if len(found) > MAX_GROUPS:
         raise UsageError(f"A peer is in at most {MAX_GROUPS} groups.")
     return found
+
+
+def groups_in(found: object) -> tuple[str, ...]:
+    """Groups as a file lists them. Raises ValueError, UsageError."""
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError("groups are a list of names")
+    return group_names(found)

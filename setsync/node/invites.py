@@ -15,12 +15,13 @@ import base64
 import enum
 import re
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from blake3 import blake3
 
 from setsync import limits
 from setsync.errors import InviteError, NoSuchInviteError, UsageError
-from setsync.node.groups import group_names
+from setsync.node.groups import group_names, groups_in
 
 CODE_BYTES = 16
 _CODE_LETTERS = 26
@@ -106,6 +107,29 @@ class Invite:
         }
         return told | {"groups": list(self.groups)} if groups else told
 
+    def dump(self) -> dict[str, Any]:
+        """What a file keeps of it beside its digest."""
+        return {
+            "made": self.made,
+            "expires": self.expires,
+            "uses": self.uses,
+            "name": self.name,
+            "groups": list(self.groups),
+            "revoked": self.revoked,
+        }
+
+    @classmethod
+    def parse(cls, digest: bytes, found: dict[str, Any]) -> Invite:
+        """The reverse. Raises ValueError, KeyError, TypeError, UsageError."""
+        made, expires, uses = (found[name] for name in ("made", "expires", "uses"))
+        name, revoked = found["name"], found["revoked"]
+        if not all(type(number) is int for number in (made, expires, uses)):
+            raise ValueError(f"the invite {digest[:4].hex()} has times or uses that are none")
+        if not isinstance(name, str) or type(revoked) is not bool:
+            raise ValueError(f"the invite {digest[:4].hex()} has no name, or may be revoked")
+        groups = groups_in(found.get("groups", []))
+        return cls(digest, made, expires, uses, name, groups, revoked)
+
 
 @dataclass(slots=True)
 class Invites:
@@ -161,6 +185,18 @@ class Invites:
         for invite in list(self.by_digest.values()):
             if invite.is_forgotten(now):
                 del self.by_digest[invite.digest]
+
+    def dump(self) -> dict[str, Any]:
+        """What a file keeps of them, by digest."""
+        return {invite.digest.hex(): invite.dump() for invite in self.all()}
+
+    @classmethod
+    def parse(cls, found: dict[str, Any]) -> Invites:
+        """The reverse. Raises ValueError, KeyError, TypeError, UsageError."""
+        if len(found) > limits.MAX_INVITES:
+            raise ValueError(f"it holds more than {limits.MAX_INVITES:,} invites")
+        invites = [Invite.parse(bytes.fromhex(text), about) for text, about in found.items()]
+        return cls({invite.digest: invite for invite in invites})
 
     def _make_room(self, now: int) -> None:
         """Of those that are of no use, the one that ends first makes place."""

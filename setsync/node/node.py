@@ -29,12 +29,11 @@ from setsync.node.network import NetworkKey
 from setsync.node.policy import Policy
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
-from setsync.node.room import check_room
+from setsync.node.room import check_room_of
 from setsync.node.server import Served, run_responder
 from setsync.node.verifying import Verifiers
 from setsync.node.writer import Writer
 from setsync.store.contract import EntryStore
-from setsync.store.lmdb_store import Store
 from setsync.wire.messages import BOTH, PULL, PUSH
 
 DIRECTIONS = {"both": BOTH, "push": PUSH, "pull": PULL}
@@ -59,8 +58,7 @@ async def open_local(
     this process when much comes in; it runs them.
     """
     node_id = node_id if node_id is not None else SecretKey(os.urandom(32)).public
-    room = partial(check_room, store.path) if isinstance(store, Store) else _no_disk
-    writer = Writer(store, offload, policy, room, verifiers)
+    writer = Writer(store, offload, policy, partial(check_room_of, store), verifiers)
     patterns = tuple(Pattern(text) for text in interests)
     local = Local(
         store, node_id, writer, patterns, max_payload, offload, policy=policy, groups=groups
@@ -72,10 +70,6 @@ async def open_local(
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise most_telling(group) from None
-
-
-def _no_disk() -> None:
-    """A store in memory has no disk that could be full."""
 
 
 async def sync(
@@ -178,8 +172,8 @@ async def open_listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
     """Take a port. Raises ListenError when it is not to be had."""
     try:
         return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: no name at all
+        reason = getattr(error, "strerror", None) or str(error)
         raise ListenError(f"{join_address(host, port)} cannot be listened on: {reason}.") from error
 
 

@@ -16,15 +16,14 @@ from typing import Any
 
 from setsync.errors import PeerRefusedError, PeersFileError
 from setsync.limits import (
-    MAX_INVITES,
     MAX_PEER_NAME,
     MAX_PEERS,
     MAX_PEERS_FILE,
     PEERS_LOCK_SECONDS,
 )
 from setsync.node.address import Address
-from setsync.node.groups import EVERYBODY, LISTED, group_names
-from setsync.node.invites import Invite, Invites
+from setsync.node.groups import EVERYBODY, LISTED, group_names, groups_in
+from setsync.node.invites import Invites
 from setsync.node.lockedfile import Format, LockedFile
 
 FORMAT_VERSION = 1
@@ -103,7 +102,7 @@ class PeersFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _open(path)
+        self._file = LockedFile(path, _FORMAT, PEERS_LOCK_SECONDS)
 
     def read(self) -> Book:
         """What is in the file; nobody, where there is none. Not to be changed.
@@ -115,10 +114,8 @@ class PeersFile:
     @contextlib.contextmanager
     def changing(self) -> Iterator[Book]:
         """Change the book inside the block; it is on the disk afterwards."""
-        # Other threads may look at what was read last, and must not see half a change.
-        with _open(self.path).changing() as draft:
+        with self._file.changing() as draft:
             yield draft.value
-        self._file = _open(self.path)
 
 
 def _dump(book: Book) -> dict[str, Any]:
@@ -133,17 +130,7 @@ def _dump(book: Book) -> dict[str, Any]:
             for key, peer in sorted(book.peers.items())
         },
         "pins": {place: key.hex() for place, key in sorted(book.pins.items())},
-        "invites": {
-            invite.digest.hex(): {
-                "made": invite.made,
-                "expires": invite.expires,
-                "uses": invite.uses,
-                "name": invite.name,
-                "groups": list(invite.groups),
-                "revoked": invite.revoked,
-            }
-            for invite in book.invites.all()
-        },
+        "invites": book.invites.dump(),
     }
 
 
@@ -153,33 +140,11 @@ def _parse(found: dict[str, Any]) -> Book:
         key = _key(text)
         place = about["address"]
         address = replace(Address.parse(place), key=key) if place is not None else None
-        groups = _groups(about.get("groups", []))
+        groups = groups_in(about.get("groups", []))
         book.put(Peer(key, Rule(about["rule"]), str(about["name"]), address, groups))
     book.pins = {str(place): _key(text) for place, text in found["pins"].items()}
-    book.invites = _parse_invites(found.get("invites", {}))
+    book.invites = Invites.parse(found.get("invites", {}))
     return book
-
-
-def _parse_invites(found: dict[str, Any]) -> Invites:
-    if len(found) > MAX_INVITES:
-        raise ValueError(f"it holds more than {MAX_INVITES:,} invites")
-    invites = [_parse_invite(_key(text), about) for text, about in found.items()]
-    return Invites({invite.digest: invite for invite in invites})
-
-
-def _parse_invite(digest: bytes, about: dict[str, Any]) -> Invite:
-    numbers = [about[name] for name in ("made", "expires", "uses")]
-    if not all(type(number) is int for number in numbers) or type(about["revoked"]) is not bool:
-        raise ValueError(f"the invite {digest[:4].hex()} is none")
-    made, expires, uses = numbers
-    groups = _groups(about["groups"])
-    return Invite(digest, made, expires, uses, str(about["name"]), groups, about["revoked"])
-
-
-def _groups(found: object) -> tuple[str, ...]:
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise ValueError("groups are a list of names")
-    return group_names(found)
 
 
 def _key(text: str) -> bytes:
@@ -199,7 +164,3 @@ _FORMAT = Format(
     parse=_parse,
     dump=_dump,
 )
-
-
-def _open(path: Path) -> LockedFile[Book]:
-    return LockedFile(path, _FORMAT, PEERS_LOCK_SECONDS)

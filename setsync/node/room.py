@@ -11,11 +11,19 @@ from pathlib import Path
 
 from setsync.errors import NoRoomError
 from setsync.limits import DISK_SHARE, MIB, OWN_RESERVE, REMOTE_RESERVE
+from setsync.store.contract import EntryStore
+from setsync.store.lmdb_store import Store
 
 
 def check_room(path: Path) -> None:
     """Whether others may bring more. Raises NoRoomError."""
     _check(path, REMOTE_RESERVE, "Nothing from other nodes is taken")
+
+
+def check_room_of(store: EntryStore) -> None:
+    """`check_room` of the disk that a store is on; one in memory is on none."""
+    if isinstance(store, Store):
+        check_room(store.path)
 
 
 def check_own_room(path: Path) -> None:

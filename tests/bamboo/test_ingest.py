@@ -16,6 +16,7 @@ from bamboo_compat.core import Fork
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
 from setsync.model.collection import is_system
+from setsync.node import room
 from setsync.node.config import DataDirectory, Settings
 from setsync.store.contract import EntryStore
 from setsync.store.memory import MemoryStore
@@ -127,6 +128,18 @@ def test_a_broken_log_is_taken_and_told(shell: Shell, tmp_path: Path) -> None:
     assert (found["new"], found["verified"], found["broken"]) == (6, 5, 1)
     told = shell.run("bamboo", "ingest", "--profile", "rfc0001", str(tmp_path / "a.jsonl"))
     assert "5 verified, 1 broken" in told.text
+
+
+def test_the_last_of_a_disk_is_left_to_its_owner(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = lines(tmp_path / "log.jsonl", Author().grow(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "OWN_RESERVE", 1 << 60)
+        patch.setattr(room, "DISK_SHARE", 1.0)
+        outcome = shell.run("bamboo", "ingest", "--profile", "rfc0001", str(file))
+        assert (outcome.code, "Nothing is written" in outcome.complaint) == (5, True)
+    ingested(shell, file)
 
 
 def test_forks_that_come_to_light_are_told_once(shell: Shell, tmp_path: Path) -> None:

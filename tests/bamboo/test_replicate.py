@@ -17,6 +17,7 @@ from bamboo_compat.core.profiles import PROFILES
 from bamboo_compat.replication.heights import UNKNOWN_SCHEMA
 from bamboo_compat.replication.messages import Announce, pack
 from bamboo_compat.set.index import BambooIndex
+from setsync.model.refusal import Refusal
 from setsync.store.lmdb_store import Store
 from tests.bamboo.logs import Author, Record
 from tests.bamboo.replication.memory import EVENT, VENUE, log
@@ -125,6 +126,25 @@ def test_two_nodes_replicate_both_ways_and_the_second_time_nothing_is_sent(
     assert roots(here) == roots(there)
     check_clean(here)
     check_clean(there)
+
+
+def test_an_authors_quota_binds_what_comes_by_log_heights_on_either_side(tmp_path: Path) -> None:
+    """Whoever listens tells its operator, whoever dials its user; the rest is stored."""
+    many = node(tmp_path / "many", [*log(1, USER, VENUE, 20), *log(2, USER, VENUE, 3)], seed=1)
+    few = [node(tmp_path / str(n), log(9, USER, VENUE, 1), seed=n) for n in (2, 3)]
+    for data in few:
+        assert run("policy", "quota", "--author-entries", "5", "--data", data).code == 0
+    with Bridge(few[0]) as server:
+        assert replicate(server.heights, many)["sent"] == 23
+        told = server.wait_for_session("done")
+        assert (told["entries_new"], told["refused"]) == (5 + 3, 15)
+        assert told["refused_for"] == Refusal.AUTHOR_QUOTA.sentence
+    with Bridge(many) as server:
+        report = replicate(server.heights, few[1], code=7)
+        assert (report["new"], report["refused"]) == (5 + 3, 15)
+        assert report["refusals"] == [{"reason": Refusal.AUTHOR_QUOTA.sentence, "count": 15}]
+    assert [len(collections(data)) for data in few] == [9, 9]
+    check_clean(few[0])
 
 
 def test_the_server_says_what_is_new_in_its_store(here: Path, there: Path) -> None:

@@ -55,6 +55,7 @@ def test_every_event_stands_in_the_table() -> None:
         ROOT / "setsync/cli/notify.py",
         *(ROOT / "setsync/web").glob("*.py"),
         ROOT / "bamboo_compat/cli/service.py",
+        ROOT / "bamboo_compat/cli/home_service.py",
     ]
     told = re.compile(r'(?:info|warning|tell|warn)\(\s*"(\w+)"')
     events = {name for path in sources for name in told.findall(path.read_text("utf-8"))}

@@ -33,7 +33,7 @@ OTHER = bytes(32)
 # --- addresses ----------------------------------------------------------------------------
 
 _hosts = st.one_of(
-    st.from_regex(r"[a-z0-9.-]{1,40}", fullmatch=True),
+    st.from_regex(r"[a-z0-9-]{1,40}(\.[a-z0-9-]{1,40}){0,3}\.?", fullmatch=True),
     st.ip_addresses(v=4).map(str),
     st.ip_addresses(v=6).map(str),
     st.just("fe80::1%eth0"),
@@ -83,6 +83,12 @@ def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
         f"{SCHEME}{KEY.hex()}0@host:1",
         f"{SCHEME}{KEY.hex().upper()}@host:1",
         f"{SCHEME}{'é' * 64}@host:1",
+        # No name of a host: nobody could look it up.
+        "a..b:1",
+        ".:1",
+        "a" * 64 + ".org:1",
+        f"{SCHEME}{KEY.hex()}@a..b:1",
+        "\ud800:1",
     ],
 )
 def test_what_is_no_address_is_a_usage_error(text: str) -> None:
@@ -158,7 +164,8 @@ def test_the_file_is_for_its_owner_only_and_leaves_no_draft(tmp_path: Path) -> N
     file = PeersFile(tmp_path / "peers.json")
     with file.changing() as book:
         book.put(Peer(KEY))
-    assert {path.name for path in tmp_path.iterdir()} == {"peers.json", "peers.lock"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"peers.json", "peers.lock", "peers.queue"}
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -172,6 +179,18 @@ def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
         book.put(Peer(OTHER))
         raise ZeroDivisionError
     assert set(file.read().peers) == set(PeersFile(file.path).read().peers) == {KEY}
+
+
+def test_who_looks_while_a_change_is_made_sees_what_was_there_before_it(tmp_path: Path) -> None:
+    """Other threads of this process read through the same object."""
+    file = PeersFile(tmp_path / "peers.json")
+    with file.changing() as book:
+        book.put(Peer(KEY))
+    before = file.read()
+    with file.changing() as book:
+        book.put(Peer(OTHER))
+        assert set(file.read().peers) == set(before.peers) == {KEY}
+    assert set(file.read().peers) == {KEY, OTHER}
 
 
 def test_a_reader_sees_what_another_wrote(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bamboo_compat.homes.answering import Context, handle_join
+from bamboo_compat.homes.answering import Context, Refusals, handle_join
 from bamboo_compat.homes.book import Homes, homes_file
 from bamboo_compat.homes.joining import Me
 from bamboo_compat.homes.messages import Answer, Join, Question, encode, read_answer
@@ -44,6 +44,7 @@ class Server:
     tries: Tries = field(default_factory=Tries)
     ticks: float = 0.0
     address: str = ""
+    refusals: Refusals = field(default_factory=Refusals)
 
     def context(self) -> Context:
         """What it answers with now."""
@@ -55,6 +56,7 @@ class Server:
             self.now,
             self.ticks,
             self.address,
+            refusals=self.refusals,
         )
 
     def ask(self, question: Question) -> Answer:

@@ -10,8 +10,8 @@ import pytest
 from blake3 import blake3
 
 from bamboo_compat.homes import archive
-from bamboo_compat.homes.archive import About, check_archive, consequences, export, take
-from bamboo_compat.homes.errors import ArchiveError, PassphraseError
+from bamboo_compat.homes.archive import About, check_archive, consequences, export, take, unproven
+from bamboo_compat.homes.errors import ArchiveError, LedgerError, PassphraseError
 from bamboo_compat.homes.joining import join
 from bamboo_compat.homes.ledger import Ledger, Place
 from bamboo_compat.homes.sealing import SEALED_BYTES, seal, unseal
@@ -125,6 +125,79 @@ def test_a_part_that_says_to_be_huge_is_not_read() -> None:
     head = archive.MAGIC + bytes([archive.VERSION, archive.ENTRY]) + b"\xff\xff\xff\xff"
     with pytest.raises(ArchiveError, match="too long"):
         check_archive(io.BytesIO(head))
+
+
+def bare(me: Person, log_id: int, place: Place) -> bytes:
+    """An archive with a head, and no entry."""
+    target = io.BytesIO()
+    archive.write_archive(target, About(me.author, NOW), [(log_id, place)], [])
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("number", [0, 2**32, 2**64 - 1])
+def test_a_head_that_no_ledger_can_hold_refuses_the_whole(me: Person, number: int) -> None:
+    content = bare(me, 0, Place(number, b"\x00\x20" + bytes(32)))
+    with pytest.raises(ArchiveError, match="head"):
+        check_archive(io.BytesIO(content))
+
+
+def test_what_is_exported_can_be_imported_whatever_numbers_its_entries_have(
+    me: Person, tmp_path: Path
+) -> None:
+    """No ledger holds a number over its limit, and none is ever signed after one."""
+    header = Author(log_id=7).make(
+        2**40, b"far", backlink=b"\x00\x20" + bytes(32), lipmaalink=b"\x00\x20" + bytes(32)
+    )
+    me.store.add_many([member((header, b"far"))])
+    content = exported(me)
+    found = check_archive(io.BytesIO(content))
+    assert set(found.heads) == {1024}
+    with scenes.author(tmp_path / "new", 9) as new:
+        take(new.store, new.directory.path, found, io.BytesIO(content), NOW)
+        assert contents(new) == contents(me)
+
+
+def test_a_head_is_proven_by_its_entry_there_or_here_and_by_nothing_else(
+    me: Person, tmp_path: Path
+) -> None:
+    """An archive's heads are signed by nobody, and what is noted of one is never taken back."""
+    whole = check_archive(io.BytesIO(exported(me)))
+    assert unproven(me.store, whole) == []
+    assert whole.unproven == set(), "each of its entries is in it"
+    last = whole.heads[1024]
+    assert unproven(me.store, check_archive(io.BytesIO(bare(me, 1024, last)))) == []
+    others = Author(number=2)
+    others.grow(30)
+    for log_id, place in (
+        (1024, Place(2**32 - 1, last.hash)),
+        (1024, Place(30, others.hashes[30])),
+        (1024, Place(31, b"\x00\x20" + bytes(32))),
+        (0, last),
+    ):
+        content = bare(me, log_id, place)
+        [one] = unproven(me.store, check_archive(io.BytesIO(content)))
+        assert one.log_id == log_id
+        assert one.what == (
+            f"The archive says that entry {place.seq_num} of log {log_id} was signed, and nobody "
+            "has it."
+        )
+    with scenes.author(tmp_path / "new", 9) as new:
+        found = check_archive(io.BytesIO(bare(me, 1024, last)))
+        assert [one.log_id for one in unproven(new.store, found)] == [1024]
+
+
+def test_a_ledger_that_cannot_be_read_refuses_an_archive_before_anything_is_taken(
+    me: Person, tmp_path: Path
+) -> None:
+    content = exported(me)
+    with scenes.author(tmp_path / "new", 9) as new:
+        ledger = Ledger(new.directory.path, me.author, 1024)
+        ledger.note(Place(3, b"\x00\x20" + bytes(32)))
+        ledger.path.write_bytes(b"damage" * 100)
+        found = check_archive(io.BytesIO(content))
+        with pytest.raises(LedgerError, match="damaged"):
+            take(new.store, new.directory.path, found, io.BytesIO(content), NOW)
+        assert contents(new) == set()
 
 
 def test_what_would_fork_is_told_before_anything_is_taken(me: Person, tmp_path: Path) -> None:

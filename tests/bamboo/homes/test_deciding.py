@@ -200,3 +200,17 @@ def test_deciding_against_ones_own_branch_wants_the_word(
     assert Act.DECIDE_AGAINST_OWN.value.what in done.stderr.decode()
     assert b"Type 'decide'" in done.stderr
     assert (shell.data / "forks.json").exists() == (code == 0)
+
+
+def test_a_decision_that_was_confirmed_beforehand_is_told_as_one(shell: Shell) -> None:
+    """And what was brought here was not signed here, as far as anybody knows."""
+    records, others, _, phone = parted(3, 2, 2)
+    put(shell, records, HERE)
+    put(shell, others, PEER)
+    words = ("fork", "decide", fork_of(shell), "--branch", phone.hashes[4].hex())
+    refused = shell.run(*words)
+    assert "signed here" not in refused.complaint
+    decided = shell.ok(*words, "--yes")
+    assert "was brought at this machine" in decided.complaint
+    assert "Dangerous" not in decided.complaint
+    assert "has to be confirmed" not in decided.complaint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bamboo_compat.homes.book import homes_file
+from bamboo_compat.homes.errors import HomesFileError
 from bamboo_compat.homes.marriages import marriages, open_homes, statements_in
 from bamboo_compat.homes.messages import (
     Answer,
@@ -34,7 +36,7 @@ from setsync.node.invites import show_code
 from setsync.node.tries import Tries
 from setsync.store.contract import Added, Origins
 from tests.bamboo.homes import scenes
-from tests.bamboo.homes.scenes import CODE, NOW, Server, hello_of, join_of, key_of
+from tests.bamboo.homes.scenes import CODE, DAY, NOW, Server, hello_of, join_of, key_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,6 +46,45 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """A server that nobody was invited to."""
     with scenes.opened(tmp_path / "server") as server:
         yield server
+
+
+def test_invites_are_kept_as_they_were_made(server: Server) -> None:
+    """Also revoked ones; and a file in which an invite says nothing of groups is read as well."""
+    server.invite(uses=3)
+    other = server.invite(bytes(16), days=2)
+    with homes_file(server.directory.path).changing() as draft:
+        draft.value.invites.revoke(other.id, NOW)
+    kept = server.homes.invites
+    path = server.directory.path / "homes.json"
+    found = json.loads(path.read_text())
+    assert found["invites"][other.digest.hex()] == {
+        "made": NOW,
+        "expires": NOW + 2 * DAY,
+        "uses": 1,
+        "name": "",
+        "groups": [],
+        "revoked": True,
+    }
+    for about in found["invites"].values():
+        del about["groups"]
+    path.write_text(json.dumps(found))
+    assert server.homes.invites == kept
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"made": True}, {"uses": "1"}, {"name": None}, {"name": "x" * 1_000}, {"revoked": 0}],
+)
+def test_an_invite_that_cannot_be_is_told_and_the_file_is_not_read(
+    server: Server, about: dict[str, object]
+) -> None:
+    invite = server.invite()
+    path = server.directory.path / "homes.json"
+    found = json.loads(path.read_text())
+    found["invites"][invite.digest.hex()] |= about
+    path.write_text(json.dumps(found))
+    with pytest.raises(HomesFileError, match="is not a list of homes"):
+        _ = server.homes
 
 
 def why(answer: Answer) -> Why:

@@ -14,6 +14,7 @@ from bamboo_compat.homes.messages import (
     Heads,
     IAm,
     Join,
+    Logs,
     Noted,
     Question,
     Refused,
@@ -40,6 +41,7 @@ QUESTIONS: st.SearchStrategy[Question] = st.one_of(
     st.builds(Join, CODES, TIMES, TIMES, HEADERS, SIGNATURES),
     st.builds(Tell, HEADERS),
     st.builds(Heads, KEYS, TIMES, TIMES, NUMBERS, SIGNATURES),
+    st.builds(Logs, KEYS, TIMES, TIMES, TIMES, SIGNATURES),
 )
 ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.builds(IAm, KEYS, TIMES),
@@ -78,7 +80,9 @@ def test_a_question_that_is_cut_or_goes_on_is_refused(
 
 @given(
     st.binary(max_size=200)
-    | st.tuples(st.sampled_from(b"\1\2\3\4"), st.binary()).map(lambda one: bytes([one[0]]) + one[1])
+    | st.tuples(st.sampled_from(b"\1\2\3\4\5"), st.binary()).map(
+        lambda one: bytes([one[0]]) + one[1]
+    )
 )
 def test_any_bytes_are_one_question_or_none(content: bytes) -> None:
     try:
@@ -112,6 +116,10 @@ def test_a_long_sentence_is_cut_at_a_character() -> None:
             Heads(b"\x55" * 32, 1, 2, (7,), b"\x44" * 64),
             "04" + "55" * 32 + "0000000000000001 0000000000000002 01 0000000000000007" + "44" * 64,
         ),
+        (
+            Logs(b"\x55" * 32, 1, 2, 7, b"\x44" * 64),
+            "05" + "55" * 32 + "0000000000000001 0000000000000002 0000000000000007" + "44" * 64,
+        ),
         (IAm(b"\x66" * 32, 3), "81" + "66" * 32 + "0000000000000003"),
         (Welcomed(b"\x77\x88"), "82 0002 7788"),
         (Noted(2), "83 02"),
@@ -132,6 +140,16 @@ def test_what_is_signed_has_these_bytes() -> None:
         + "00000000000000010000000000000002"
         + "e281fae0c58a026a457139c08ca66f97be31528ec6db5dbf76b8b0e5ce99788d"
     )
+    times = "0000000000000001" + "0000000000000002"
+    asked = "55" * 32 + times + "01" + "0000000000000007"
+    heads = Heads(b"\x55" * 32, 1, 2, (7,))
+    assert heads.to_sign(b"\x66" * 32).hex() == (
+        b"setsync-home/1 heads\0".hex() + "66" * 32 + asked
+    )
+    logs = Logs(b"\x55" * 32, 1, 2, 7)
+    assert logs.to_sign(b"\x66" * 32).hex() == (
+        b"setsync-home/1 logs\0".hex() + "66" * 32 + "55" * 32 + times + "0000000000000007"
+    )
 
 
 @given(st.binary(max_size=400))
@@ -140,6 +158,6 @@ def test_a_home_answers_whatever_it_is_asked(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "asked"
     with scenes.opened(path) as server:
-        for question in (content, b"\2" + content, b"\4" + content):
+        for question in (content, *(bytes([tag]) + content for tag in (2, 4, 5))):
             answer = read_answer(handle_join(question, server.context()))
             assert isinstance(answer, Refused | IAm)

@@ -10,16 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from bamboo_compat.homes import migration
+from bamboo_compat.homes import messages, migration
 from bamboo_compat.homes.archive import check_archive
-from bamboo_compat.homes.errors import BehindHeadError, MigrationError, NotConfirmedError
+from bamboo_compat.homes.errors import (
+    BehindHeadError,
+    MigrationError,
+    NotConfirmedError,
+    SameHomeError,
+)
 from bamboo_compat.homes.joining import join
 from bamboo_compat.homes.marriages import Marriage, marriages, open_homes, statements_in
-from bamboo_compat.homes.messages import Answer, Question
+from bamboo_compat.homes.messages import Answer, Logs, Question
 from bamboo_compat.homes.migration import STEPS, Step, migrate, preview, state_file
+from bamboo_compat.server.documents import next_free_log
+from bamboo_compat.set.index import BambooIndex
+from bamboo_compat.set.reading import Reader
 from bamboo_compat.statements.kinds import Topic
 from bamboo_compat.statements.reading import open_statements
-from setsync.errors import PeerUnreachableError
+from setsync.errors import PeerUnreachableError, UsageError
 from setsync.model.entry import UnverifiedEntry, verify
 from setsync.node.lockedfile import LockedFile
 from setsync.store.lmdb_store import Store
@@ -134,6 +142,18 @@ def check_moved(world: World) -> None:
     assert state_file(world.me.directory.path).read() is None
 
 
+def test_a_move_to_where_one_is_is_none(world: World) -> None:
+    """Also by another URL; and it stands in the way of no other."""
+    there = World(world.me, world.old, world.old)
+    again = b"another invite.."
+    world.old.invite(again)
+    with pytest.raises(SameHomeError):
+        migrate(world.me, there, NEW, again, lambda step: None)
+    assert state_file(world.me.directory.path).read() is None
+    world.move()
+    check_moved(world)
+
+
 def test_a_move_takes_its_steps_in_order_and_the_old_home_hears_of_it(world: World) -> None:
     assert world.move() == list(STEPS)
     check_moved(world)
@@ -212,7 +232,7 @@ def test_a_preview_changes_nothing(world: World) -> None:
     before = {
         path: path.read_bytes()
         for path in world.me.directory.path.glob("*")
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and path.suffix not in (".lock", ".queue")
     }
     ids = {one.id for one in world.me.store}
     assert preview(world.me, world, NEW, CODE) == list(STEPS)
@@ -229,6 +249,68 @@ def test_a_move_while_the_old_home_has_more_is_refused_before_anything_is_said(
     with pytest.raises(BehindHeadError, match="The old home has entry 6"):
         world.move()
     assert {one.id for one in world.me.store} == ids
+
+
+def test_a_move_while_the_old_home_alone_has_a_whole_log_is_refused_until_it_is_here(
+    world: World,
+) -> None:
+    """Or the new home would give the same log, and its numbers, to other entries."""
+    other = [member(one) for one in Author(log_id=1025).grow(3)]
+    world.old.store.add_many(other)
+    ids = {one.id for one in world.me.store}
+    for command in (world.move, lambda: preview(world.me, world, NEW, CODE)):
+        with pytest.raises(BehindHeadError, match="The old home has entry 3 of log 1025"):
+            command()
+    assert {one.id for one in world.me.store} == ids
+    assert _is_at_old(world)
+    world.me.store.add_many(other)
+    world.move()
+    check_moved(world)
+    with world.new.store.snapshot() as snapshot:
+        reader = Reader(snapshot.index_tables(BambooIndex()))
+        assert next_free_log(reader, world.me.author) == 1026
+
+
+def test_a_move_while_the_old_home_has_another_branch_is_refused(world: World) -> None:
+    """Of no more entries than here: numbers alone do not tell."""
+    author = Author()
+    author.grow(3)
+    world.old.store.add_many([member(one) for one in author.grow(2, "other")])
+    with pytest.raises(BehindHeadError, match="The old home has entry 5 of log 1024"):
+        world.move()
+    assert _is_at_old(world)
+
+
+def test_an_old_home_that_does_not_know_the_question_is_as_one_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot say what it has; that is not the same as having nothing."""
+    monkeypatch.delitem(messages._QUESTIONS, Logs.tag)
+    with pytest.raises(NotConfirmedError):
+        world.move()
+    assert _is_at_old(world)
+    world.may_divorce = True
+    world.move()
+    check_moved(world)
+    assert ["no question 0x05" in reason for reason in world.told] == [True] * 2
+
+
+def test_an_old_home_at_no_place_that_can_be_asked_is_as_one_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = World.road
+
+    def road(self: World, url: str) -> _Road:
+        if url == OLD:
+            raise UsageError(f"{url!r} is no URL of a home.")
+        return real(self, url)
+
+    monkeypatch.setattr(World, "road", road)
+    with pytest.raises(NotConfirmedError, match="no URL of a home"):
+        world.move()
+    world.may_divorce = True
+    world.move()
+    check_moved(world)
 
 
 def test_leaving_a_dead_home_wants_to_be_confirmed(world: World) -> None:

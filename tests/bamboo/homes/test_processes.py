@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 
+from bamboo_compat.homes.archive import About, write_archive
+from bamboo_compat.homes.dangers import Act
+from bamboo_compat.homes.ledger import Ledger, Place
 from bamboo_compat.homes.migration import STEPS, Step
+from setsync.model.keys import read_key_file, write_key_file
+from tests.bamboo.histories import member
+from tests.bamboo.homes.scenes import author, key_of
+from tests.bamboo.logs import Author
+from tests.bamboo.server.serving import entries_in
 from tests.cli.running import validate
 from tests.node.processes import Outcome, Process, command, contents, make_node, run
 
@@ -174,6 +182,25 @@ def test_whoever_is_behind_its_own_head_at_home_refuses_to_append(
     assert append(older, key, "three").code == 0, "once it has caught up"
 
 
+def test_an_entry_that_the_power_kept_from_the_store_is_put_there_though_it_forks_the_log(
+    me: Path,
+) -> None:
+    """It was signed, so the log has forked: that is told, and nothing more is signed."""
+    with author(me, 3) as person:
+        mine = Author(3)
+        person.store.add_many([member(one) for one in mine.grow(3)])
+        other = mine.copy()
+        header, payload = mine.append(b"mine")
+        Ledger(me, person.author, 1024).use(4, header, payload, mine.hashes[4])
+        person.store.add_many([member(one) for one in other.grow(2, "other")])
+    write_key_file(me / "three.key", key_of(3))
+    refused = append(me, me / "three.key", "six", "--json")
+    assert (refused.code, error_of(refused)) == (8, "log_forked")
+    assert "signed last is in the store now" in refused.stderr
+    assert (header, payload) in entries_in(me)
+    assert Ledger(me, key_of(3).public, 1024).head() == Place(4, mine.hashes[4])
+
+
 def test_a_move_that_is_killed_in_every_step_is_gone_on_with(a: Home, b: Home, me: Path) -> None:
     assert join(me, a, code_of(a)).code == 0
     for number in range(3):
@@ -242,6 +269,24 @@ def test_an_archive_moves_a_person_to_another_machine(a: Home, me: Path, tmp_pat
     broken = run("home", "import", "--data", make_node(tmp_path / "x", 8), file, "--yes", "--json")
     assert (broken.code, error_of(broken)) == (1, "archive")
     assert contents(tmp_path / "x") == set()
+
+
+def test_a_head_without_its_entry_is_taken_only_by_who_wants_that(me: Path, tmp_path: Path) -> None:
+    """Whoever made the archive could stop the author's log for good."""
+    file, key = tmp_path / "x.archive", me / "author.key"
+    author_ = read_key_file(key).public
+    with file.open("wb") as target:
+        place = Place(2**32 - 1, b"\x00\x20" + bytes(32))
+        write_archive(target, About(author_, 1), [(1024, place)], [])
+    refused = run("home", "import", "--data", me, file, "--json")
+    assert (refused.code, error_of(refused)) == (2, "not_confirmed")
+    assert "entry 4294967295 of log 1024 was signed, and nobody has it" in refused.stderr
+    assert Act.IMPORT_HEADS.value.what in refused.stderr
+    assert not (me / "ledger").exists()
+    assert append(me, key, "one").code == 0
+    assert run("home", "import", "--data", me, file, "--yes", "--json").code == 0
+    stopped = append(me, key, "two", "--json")
+    assert (stopped.code, error_of(stopped)) == (13, "behind_head")
 
 
 def _with_passphrase(*words: str | Path) -> Any:

@@ -21,15 +21,17 @@ from bamboo_compat.core.yamf import Flavour, hash_of
 from bamboo_compat.homes import roads
 from bamboo_compat.homes.answering import handle_join
 from bamboo_compat.homes.joining import join
-from bamboo_compat.homes.ledger import Ledger
+from bamboo_compat.homes.ledger import Ledger, Place
 from bamboo_compat.homes.receipts import is_for, make_receipt, read_receipt
 from bamboo_compat.server.errors import BadOperationError
 from bamboo_compat.server.publishing import Publisher
 from bamboo_compat.server.schema import as_fields
 from setsync.model.entry import Entry
 from setsync.model.keys import SecretKey
+from tests.bamboo.histories import member
 from tests.bamboo.homes.scenes import CODE, Road, Server, author, key_of, opened
 from tests.bamboo.homes.test_processes import told
+from tests.bamboo.logs import Author
 from tests.bamboo.server.clients import create, update
 from tests.bamboo.server.serving import Served, entries_in, serving
 from tests.cli.running import Outcome, Shell, validate
@@ -408,6 +410,29 @@ def test_what_was_not_taken_goes_before_what_comes_next(shell: Shell, hostile: H
     assert (found["seq_num"], found["backlink"]) == (3, lost.hex())
     assert [decode(header).seq_num for header in hostile.got] == [1, 2, 2, 3]
     assert signed_once(hostile) == 3
+
+
+def test_an_entry_of_which_the_home_has_another_is_kept_here_and_the_fork_is_told(
+    shell: Shell, hostile: Hostile
+) -> None:
+    """The power went between ledger and store, and a copy has published the same number."""
+    [first] = grow(shell, 1)
+    other, mine = (Author(1, 0, hashes=[b"", first]) for _ in range(2))
+    theirs = other.append(update(first, name="theirs"))
+    header, payload = mine.append(update(first, name="mine"))
+    Ledger(shell.data, mine.key, 0).use(2, header, payload, mine.hashes[2])
+    hostile.server.store.add_many([member(theirs, "aquadoggo")])
+    with author(shell.data) as person:
+        person.store.add_many([member(theirs, "aquadoggo")])
+    for _ in range(2):
+        assert code_of(shell, update(other.hashes[2])) == "log_forked"
+        with author(shell.data) as person:
+            [kept] = [one for one in person.store if one.header == header]
+        assert kept.payload == payload
+        assert kept.collection.startswith("bamboo/aquadoggo/"), "where the log is"
+    assert len(hostile.got) == 1, "the home was not given what it could not take"
+    head = Ledger(shell.data, mine.key, 0).head()
+    assert head == Place(2, mine.hashes[2])
 
 
 def other_key(header: bytes, found: dict[str, Any]) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,24 +15,40 @@ from bamboo_compat.homes.errors import (
     AlreadyMarriedError,
     BehindHeadError,
     CopiedDirectoryError,
+    HomeRefusedError,
     NotTheHomeError,
     TwoHomesError,
 )
-from bamboo_compat.homes.joining import heads_there, join, leave, my_home
+from bamboo_compat.homes.joining import (
+    Me,
+    heads_there,
+    join,
+    leave,
+    logs_there,
+    my_home,
+    sign_logs,
+    who_is_there,
+)
 from bamboo_compat.homes.ledger import Ledger, Place
+from bamboo_compat.homes.messages import Answer, Are, Logs, Question, Refused, Why
 from bamboo_compat.homes.publishing import (
+    INDEX,
     DirectoryState,
     check_heads,
     check_publish,
     finish,
+    follow_decision,
     open_indexes,
 )
 from bamboo_compat.homes.receipts import Receipts, is_for, make_receipt, read_receipt
+from bamboo_compat.set.appending import NextPlace
+from bamboo_compat.set.reading import Reader
 from setsync.errors import PeerError, PeerIdentityError, SetsyncError
 from setsync.model.entry import UnverifiedEntry, verify
 from setsync.node.config import DataDirectory
 from setsync.node.place import Place as Where
 from setsync.node.place import is_in_place, record_place
+from setsync.store.contract import Quotas
 from setsync.store.lmdb_store import Store
 from tests.bamboo.histories import member
 from tests.bamboo.homes import scenes
@@ -157,6 +173,20 @@ def test_a_server_with_another_key_than_in_the_url_is_not_spoken_to(a: Server, m
         leave(me, Road(a))
 
 
+def test_a_goodbye_that_the_home_did_not_keep_is_no_goodbye(a: Server, me: Person) -> None:
+    """Its rules left it out; it is told, and may be said again."""
+    join(me, Road(a), CODE)
+    with a.directory.policy.changing() as draft:
+        draft.value = replace(draft.value, quotas=Quotas(author_entries=1))
+    with pytest.raises(HomeRefusedError, match="kept 1 of 2 statements"):
+        leave(me, Road(a))
+    assert my_home(me) is not None
+    with a.directory.policy.changing() as draft:
+        draft.value = replace(draft.value, quotas=Quotas())
+    leave(me, Road(a))
+    assert my_home(me) is None
+
+
 # --- copies -------------------------------------------------------------------------------
 
 
@@ -220,6 +250,56 @@ def test_what_was_signed_and_not_stored_is_stored_before_anything_else(
     check(me.directory, me.store)
 
 
+def signed_fourth(me: Person) -> tuple[Author, Ledger]:
+    """Log 1024 after the power went between the ledger and the store, with entry 4; then a sync
+    brought entries 4 and 5 of another copy. The author as it was then, and its ledger."""
+    mine = Author()
+    me.store.add_many([member(one) for one in mine.grow(3)])
+    other = mine.copy()
+    header, payload = mine.append(b"mine")
+    ledger = Ledger(me.directory.path, me.author, 1024)
+    ledger.use(4, header, payload, mine.hashes[4])
+    me.store.add_many([member(one) for one in other.grow(2, "other")])
+    open_indexes(me.store)
+    return other, ledger
+
+
+def test_what_was_signed_is_stored_also_where_another_entry_has_its_number(me: Person) -> None:
+    """So the fork that the author has signed is seen, and the entry is not lost."""
+    _, ledger = signed_fourth(me)
+    assert finish(me.store, ledger, NOW)
+    assert not finish(me.store, ledger, NOW), "once"
+    head = ledger.head()
+    assert head is not None
+    with me.store.snapshot() as snapshot:
+        reader = Reader(snapshot.index_tables(INDEX))
+        assert reader.find(head.hash) is not None
+        assert len(list(reader.fork_ids())) == 1
+
+
+def test_what_begins_a_log_is_stored_under_the_profile_that_it_is_signed_for(me: Person) -> None:
+    header, payload = Author().append(b"first")
+    ledger = Ledger(me.directory.path, me.author, 1024)
+    ledger.use(1, header, payload, hash_of(Flavour.YASMF, header))
+    open_indexes(me.store)
+    assert finish(me.store, ledger, NOW, "aquadoggo")
+    assert [one.collection for one in me.store] == ["bamboo/aquadoggo/unknown"]
+
+
+def test_nothing_is_signed_over_an_entry_that_is_lost(me: Person) -> None:
+    """The ledger says that its number was used, the store has others, and the file with the
+    entry itself is damaged."""
+    other, ledger = signed_fourth(me)
+    ledger.signed_path.write_bytes(b"damaged")
+    assert not finish(me.store, ledger, NOW)
+    before = ledger.path.read_bytes()
+    said = refusal(BehindHeadError, 13, me.directory, me.store)
+    assert said == "Entry 4 of log 1024 was signed here, and is not in the store."
+    with pytest.raises(BehindHeadError, match="Entry 4 of log 1024 was signed here"):
+        follow_decision(me.store, ledger, NextPlace(6, other.hashes[5], None))
+    assert ledger.path.read_bytes() == before
+
+
 def test_a_head_at_home_that_is_further_is_believed_when_the_author_signed_it(
     a: Server, me: Person
 ) -> None:
@@ -248,6 +328,91 @@ def test_heads_are_told_to_their_author_and_to_nobody_else(
     with scenes.author(tmp_path / "spy", 3) as spy:
         assert heads_there(spy, Road(a), [1024]) == {1024: b""}
     assert heads_there(me, Road(a), [1024])[1024] != b""
+
+
+def logs_of(me: Me, a: Server) -> dict[int, bytes]:
+    """By their ids."""
+    return logs_there(me, Road(a), a.key.public)
+
+
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 300])
+def test_a_home_tells_its_author_all_logs_that_it_has(a: Server, me: Person, count: int) -> None:
+    """In pages, also where their ids are far apart; none of another author's."""
+    ids = [*range(count - 1), 2**64 - 1][:count]
+    records = {log_id: Author(log_id=log_id).append() for log_id in ids}
+    a.store.add_many([member(one) for one in records.values()])
+    a.store.add_many([member(Author(number, 5).append()) for number in (2, 3, 4)])
+    assert logs_of(me, a) == {log_id: header for log_id, (header, _) in records.items()}
+
+
+def test_logs_are_told_to_their_author_and_to_nobody_else(
+    a: Server, me: Person, tmp_path: Path
+) -> None:
+    a.store.add_many([member(Author().append())])
+    with scenes.author(tmp_path / "spy", 3) as spy:
+        assert logs_of(spy, a) == {}
+        there = who_is_there(spy, Road(a))
+        mine = sign_logs(me.key, there, 0)
+        for other in (
+            replace(mine, first=1),
+            replace(mine, not_before=mine.not_before + 1),
+            replace(sign_logs(spy.key, there, 0), author=me.author),
+            sign_logs(me.key, replace(there, node=me.author), 0),
+        ):
+            assert a.ask(other) == Refused(
+                Why.NOT_SIGNED, "The author did not sign this for this server."
+            )
+        a.now += 600_000
+        assert isinstance(found := a.ask(mine), Refused)
+        assert found.why is Why.NOT_NOW
+
+
+@dataclass
+class Liar(Road):
+    """Answers every question about logs alike."""
+
+    told: tuple[tuple[int, bytes], ...] = ()
+    asked: int = 0
+
+    def ask(self, question: Question) -> Answer:
+        """As `told`."""
+        self.asked += isinstance(question, Logs)
+        return Are(self.told) if isinstance(question, Logs) else super().ask(question)
+
+
+def test_an_answer_about_logs_that_cannot_be_ends_the_asking(a: Server, me: Person) -> None:
+    """The author signed them all, and each page goes on above the one before: so whoever answers
+    for ever has to have as many logs."""
+    mine, other = (Author(number, 5).append()[0] for number in (1, 2))
+    forged = mine[:-1] + bytes([mine[-1] ^ 1])
+    six = Author(1, 6).append()[0]
+    for told, asked in (
+        (((5, mine),), 2),
+        (((6, six), (5, mine)), 1),
+        (((5, mine), (5, mine)), 1),
+        (((6, mine),), 1),
+        (((5, other),), 1),
+        (((5, forged),), 1),
+        (((5, b""),), 1),
+    ):
+        liar = Liar(a, told=told)
+        with pytest.raises(PeerError, match="logs"):
+            logs_there(me, liar, a.key.public)
+        assert liar.asked == asked
+
+
+def test_an_author_with_more_logs_than_there_can_be_is_not_asked_about_for_ever(
+    a: Server, me: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bamboo_compat.homes.joining.MAX_ARCHIVE_HEADS", 200)
+    a.store.add_many([member(Author(log_id=log_id).append()) for log_id in range(201)])
+    with pytest.raises(PeerError, match="over 200 logs"):
+        logs_of(me, a)
+
+
+def test_nobody_but_the_home_is_asked_for_its_logs(a: Server, me: Person) -> None:
+    with pytest.raises(PeerIdentityError, match="was expected"):
+        logs_there(me, Road(a), key_of(7).public)
 
 
 # --- receipts -----------------------------------------------------------------------------

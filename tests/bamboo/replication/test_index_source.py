@@ -29,12 +29,15 @@ from bamboo_compat.replication.source import (
     Source,
     Stored,
 )
-from bamboo_compat.replication.taking import NOT_KNOWN, NOT_WANTED, TOO_LARGE, Wants
+from bamboo_compat.replication.taking import NOT_KNOWN, NOT_WANTED, TOO_LARGE
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.ingest import ingest
 from bamboo_compat.set.reading import Reader
+from setsync.errors import NoRoomError
 from setsync.limits import DEFAULT_MAX_PAYLOAD
-from setsync.store.contract import EntryStore, Origin
+from setsync.model.refusal import Refusal
+from setsync.node.policy import Policy
+from setsync.store.contract import EntryStore, Origin, Quotas
 from setsync.store.lmdb_store import Store
 from setsync.store.memory import MemoryStore
 from tests.bamboo.logs import Author, Record
@@ -74,8 +77,8 @@ def source(
     *,
     only: Sequence[str] = sorted(ALL),
     max_payload: int = DEFAULT_MAX_PAYLOAD,
-    wants: Wants = lambda author, name: True,
     speaks_of: Callable[[str], bool] = lambda name: True,
+    policy: Callable[[], Policy] = Policy,
 ) -> IndexSource:
     """A store with these entries, put there as files put them."""
     fill(store, found, profile)
@@ -85,8 +88,8 @@ def source(
         max_payload=max_payload,
         origin=ORIGIN,
         only=only,
-        wants=wants,
         speaks_of=speaks_of,
+        policy=policy,
     )
 
 
@@ -247,7 +250,6 @@ def test_only_collections_that_the_node_wants_are_announced_and_taken(new_store:
         new_store(),
         records([1] * 6),
         only=(),
-        wants=lambda author, name: name == venue,
         speaks_of=lambda name: name == venue,
     )
     assert mine.schemas() == Schemas((), (VENUE,))
@@ -255,12 +257,64 @@ def test_only_collections_that_the_node_wants_are_announced_and_taken(new_store:
     assert taken == [Outcome(Fate.REFUSED, NOT_WANTED)]
 
 
-def test_an_author_who_is_not_wanted_is_refused_and_others_are_taken(new_store: Made) -> None:
-    unwanted, other = (log(number, 1, VENUE, 1)[0] for number in (3, 4))
-    author = unwanted[0][1:33]
-    mine = source(new_store(), wants=lambda who, name: who != author)
-    taken = mine.take([Carried(*unwanted), Carried(*other)], ALL)
-    assert [outcome.fate for outcome in taken] == [Fate.REFUSED, Fate.NEW]
+# --- rules --------------------------------------------------------------------------------
+
+
+def test_a_blocked_author_is_refused_at_once_and_others_are_taken(new_store: Made) -> None:
+    """Though the connection began before, and some of the author's entries are here."""
+    rules = [Policy()]
+    store = new_store()
+    mine = source(store, policy=lambda: rules[-1])
+    first, second = log(3, 1, VENUE, 2)
+    assert take(mine, first) == [(Fate.NEW, "")]
+    rules.append(Policy().blocking_author(Author(3).key))
+    refused = (Fate.REFUSED, Refusal.AUTHOR_BLOCKED.sentence)
+    assert take(mine, first, second, log(4, 1, VENUE, 1)[0]) == [refused, refused, (Fate.NEW, "")]
+    assert len(contents(store)) == 2
+
+
+def test_what_is_over_a_quota_is_refused_and_the_rest_is_taken(new_store: Made) -> None:
+    store = new_store()
+    mine = source(store, policy=lambda: Policy(quotas=Quotas(author_entries=2)))
+    batch = [*log(3, 1, VENUE, 4), *log(4, 1, VENUE, 1)]
+    refused = (Fate.REFUSED, Refusal.AUTHOR_QUOTA.sentence)
+    taken = [*[(Fate.NEW, "")] * 2, *[refused] * 2, (Fate.NEW, "")]
+    assert take(mine, *batch) == taken
+    assert take(mine, *batch) == [(Fate.KNOWN, "") if one[1] == "" else one for one in taken]
+    assert contents(store) == {entry for entry, _ in (*batch[:2], batch[4])}
+
+
+def test_an_entry_that_comes_twice_is_refused_twice(new_store: Made) -> None:
+    mine = source(new_store(), policy=lambda: Policy(quotas=Quotas(author_entries=0)))
+    [(entry, payload)] = log(3, 1, VENUE, 1)
+    refused = (Fate.REFUSED, Refusal.AUTHOR_QUOTA.sentence)
+    assert take(mine, (entry, payload), (entry, payload), (entry, None)) == [refused] * 3
+
+
+def test_a_payload_over_a_quota_is_not_told_as_taken(new_store: Made) -> None:
+    first, second = log(3, 1, VENUE, 2)
+    most = sum(len(part or b"") for part in (*first, second[0]))
+    store = new_store()
+    mine = source(store, policy=lambda: Policy(quotas=Quotas(author_bytes=most)))
+    assert take(mine, first, (second[0], None)) == [(Fate.NEW, ""), (Fate.NEW, "")]
+    assert take(mine, second) == [(Fate.REFUSED, Refusal.AUTHOR_QUOTA.sentence)]
+    with store.snapshot() as snapshot:
+        assert [one.payload for one in snapshot.since(0, 10)] == [first[1], None]
+
+
+def test_a_disk_with_little_room_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("setsync.node.room.REMOTE_RESERVE", 1 << 60)
+    monkeypatch.setattr("setsync.node.room.DISK_SHARE", 1.0)
+    with Store.open(tmp_path / "store") as store:
+        mine = source(store)
+        with pytest.raises(NoRoomError):
+            take(mine, *log(3, 1, VENUE, 1))
+        assert contents(store) == set()
+
+
+# --- what is listed -----------------------------------------------------------------------
 
 
 def test_more_logs_than_one_message_holds_are_not_listed(
