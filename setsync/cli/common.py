@@ -25,6 +25,7 @@ from setsync.errors import (
     PeerTimeoutError,
     SetsyncError,
     StoreError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +118,13 @@ def opened(data: Path) -> Iterator[tuple[DataDirectory, Store]]:
         yield directory, store
 
 
+def check_since(since: int, last: int) -> None:
+    """Raises UsageError for an arrival number that is beyond the last one: whoever goes on from
+    there would miss, unnoticed, what comes until then."""
+    if since > last:
+        raise UsageError(f"The last arrival has number {last}, and {since} is beyond it.")
+
+
 def from_here() -> Origin:
     """The origin of what somebody at this machine brings now."""
     from setsync.store.contract import Origin
@@ -134,8 +142,9 @@ def print_json(value: object) -> None:
 
 
 def say(text: str) -> None:
-    """A sentence for the operator, on standard error."""
-    click.echo(printable(text), err=True)
+    """Sentences for the operator, on standard error. The line breaks have to be our own: who quotes
+    others makes their words `printable` first."""
+    click.echo("\n".join(printable(line) for line in text.split("\n")), err=True)
 
 
 def moment(timestamp: int | None) -> str:
@@ -150,12 +159,10 @@ def moment(timestamp: int | None) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with nothing in it that a terminal would obey: names and sentences come from
-    other people."""
+    """`text` on one line, with nothing in it that a terminal would obey: names and sentences come
+    from other people."""
     return "".join(
-        character
-        if character.isprintable() or character == "\n"
-        else character.encode("unicode_escape").decode("ascii")
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
 
@@ -191,13 +198,13 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if os.environ.get("SETSYNC_DEBUG") == "1":
         import traceback
 
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)).rstrip())
     told = most_telling(error)
     if isinstance(told, BrokenPipeError):
         _let_go_of_stdout()
         return FAILED
     failure = failure_of(told)
-    say(f"setsync: {failure.message}")
+    say(f"setsync: {printable(failure.message)}")
     if failure.advice:
         say(failure.advice)
     if as_json:
@@ -241,7 +248,9 @@ def failure_of(error: BaseException) -> Failure:
         case SetsyncError():
             return Failure(error.code, error.message, error.advice, error.exit_code)
         case click.UsageError():
-            return Failure("usage", error.format_message(), _usage_advice(error), USAGE)
+            # On one line: some of click's are lists.
+            message = " ".join(error.format_message().split())
+            return Failure("usage", message, _usage_advice(error), USAGE)
         case click.ClickException():
             return Failure("failed", error.format_message())
         case KeyboardInterrupt() | click.Abort():

@@ -156,6 +156,8 @@ class Node:
     name: str
     path: Path
     entries: Sequence[Entry]
+    _watched: subprocess.Popen[bytes] | None = None
+    _is_stopped: bool = False
 
     def command(self, *words: str) -> list[str]:
         """A command line for this node's directory."""
@@ -173,10 +175,13 @@ class Node:
     def watch(self, words: Sequence[str], on_line: OnLine) -> dict[str, Any]:
         """Run a command, handing on its lines of progress as they come."""
         command = self.command(*words, "--json", "--progress", "json")
+        if self._is_stopped:
+            raise LocalError("The demo was stopped.")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             assert child.stdout is not None
             assert child.stderr is not None
             other: list[bytes] = []
+            self._watched = child
             try:
                 for line in child.stderr:
                     try:
@@ -188,6 +193,12 @@ class Node:
             finally:
                 _stop(child)
         return _printed(words[0], child.returncode, output, b"".join(other))
+
+    def stop(self) -> None:
+        """End what another thread watches, and let it watch nothing more."""
+        self._is_stopped = True
+        if self._watched is not None:
+            _stop(self._watched)
 
     def sync(self, address: str, on_progress: OnProgress) -> dict[str, Any]:
         """Reconcile with the node at `address`."""
@@ -265,10 +276,18 @@ def _fill(nodes: Sequence[Node], on_progress: OnProgress) -> None:
 
     on_progress(Progress("filling", 0, total, "entries"))
     threads = [threading.Thread(target=fill, args=(node,)) for node in nodes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        for node in nodes:
+            node.stop()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        raise
     if failures:
         raise failures[0]
     on_progress(Progress("filling", total, total, "entries"))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import click
 
 from setsync.cli.common import (
+    check_since,
     data_option,
     from_here,
     json_option,
@@ -102,6 +103,7 @@ def export(
     choice = Choice(tuple(Pattern(text) for text in patterns), since)
     with opened(data) as (_, store), showing(progress) as on_progress:
         last = store.last_arrival()
+        check_since(since, last)
         if ids_file is None:
             entries = chosen(store, choice, _arrivals(on_progress, since, last))
         else:

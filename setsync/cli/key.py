@@ -15,7 +15,7 @@ from setsync.cli.common import data_option, json_option, print_json, unused_data
 from setsync.model.keys import SecretKey, key_file_text, read_key_file, write_key_file
 
 
-@click.group(no_args_is_help=False)
+@click.group()
 def key() -> None:
     """Make, show and carry author keys.
 

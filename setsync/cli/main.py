@@ -17,6 +17,7 @@ import click
 
 from setsync import __version__
 from setsync.cli.common import USAGE, report, wants_json
+from setsync.cli.stopping import stop_in_order
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -147,8 +148,15 @@ cli = click.version_option(__version__, prog_name=PROGRAM)(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; the process's exit code. Prints, and raises nothing."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command line, the process's own if none is given; the process's exit code.
+
+    Prints, and raises nothing.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:]
+        if arguments[:1] != ["serve"]:  # which has other uses for these signals
+            stop_in_order()
+    arguments = list(arguments)
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -170,6 +178,9 @@ def _run(arguments: list[str]) -> int:
             return cli.invoke(context) or 0
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as bare:
+        click.echo(bare.format_message(), err=True)
+        return USAGE
 
 
 def _complete(instruction: str) -> int:

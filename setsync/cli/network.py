@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from setsync.cli.common import data_option, json_option, print_json, say
-from setsync.errors import KeyFileError, UsageError
+from setsync.errors import NetworkKeyFileError, UsageError
 from setsync.node.config import DataDirectory
 from setsync.node.network import (
     NetworkKey,
@@ -82,7 +82,7 @@ def show(secret: bool, data: Path, as_json: bool) -> None:
     key = DataDirectory.open(data).network_key()
     if secret:
         if key is None:
-            raise KeyFileError("This node belongs to no network with a key.")
+            raise NetworkKeyFileError("This node belongs to no network with a key.")
         click.echo(key_text(key), nl=False)
     else:
         _tell(key, as_json)
@@ -97,9 +97,9 @@ def leave(data: Path, as_json: bool) -> None:
     try:
         path.unlink()
     except FileNotFoundError as error:
-        raise KeyFileError("This node belongs to no network with a key.") from error
+        raise NetworkKeyFileError("This node belongs to no network with a key.") from error
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be removed: {error.strerror}.") from error
+        raise NetworkKeyFileError(f"{path} cannot be removed: {error.strerror}.") from error
     _tell(None, as_json)
 
 
@@ -114,7 +114,7 @@ def _read(file: str) -> NetworkKey:
         )
     key = read_network_key(Path(file))
     if key is None:
-        raise KeyFileError(f"{file} does not exist.")
+        raise NetworkKeyFileError(f"{file} does not exist.")
     return key
 
 

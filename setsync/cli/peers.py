@@ -11,13 +11,14 @@ from setsync.cli import common, invites
 from setsync.cli.common import moment
 from setsync.cli.progress import size
 from setsync.errors import NoSuchPeerError, UsageError
-from setsync.node.address import SCHEME, Address, parse_key
+from setsync.node.address import SCHEME, Address, is_key, parse_key
 from setsync.node.config import DataDirectory
+from setsync.node.dialling import peer_named
 from setsync.node.groups import group_names
 from setsync.node.invites import show_code
 from setsync.node.live import PeerState
 from setsync.node.local import now
-from setsync.node.peers import Peer, Rule
+from setsync.node.peers import Book, Peer, Rule
 from setsync.node.states import read_states
 
 
@@ -75,8 +76,8 @@ def add(
     _tell(told, as_json)
 
 
-@peers.command(epilog="Example: setsync peers allow KEY")
-@click.argument("node", metavar="ADDRESS|KEY")
+@peers.command(epilog="Example: setsync peers allow anna")
+@click.argument("node", metavar="ADDRESS|KEY|NAME")
 @_group_option
 @_no_groups_option
 @common.data_option
@@ -86,8 +87,8 @@ def allow(node: str, groups: tuple[str, ...], no_groups: bool, data: Path, as_js
     _set_rule(node, Rule.ALLOWED, data, as_json, groups, no_groups)
 
 
-@peers.command(epilog="Example: setsync peers block KEY")
-@click.argument("node", metavar="ADDRESS|KEY")
+@peers.command(epilog="Example: setsync peers block anna")
+@click.argument("node", metavar="ADDRESS|KEY|NAME")
 @common.data_option
 @common.json_option
 def block(node: str, data: Path, as_json: bool) -> None:
@@ -103,28 +104,40 @@ def _set_rule(
     groups: tuple[str, ...] = (),
     no_groups: bool = False,
 ) -> None:
-    key = parse_key(node)
     with DataDirectory.open(data).peers.changing() as book:
+        key = _meant(book, node)
         known = book.peers.get(key, Peer(key))
         book.put(replace(known, rule=rule, groups=_groups(known, groups, no_groups)))
         told = book.peers[key]
     _tell(told, as_json)
 
 
-@peers.command(epilog="Example: setsync peers remove KEY")
-@click.argument("node", metavar="ADDRESS|KEY")
+@peers.command(epilog="Example: setsync peers remove anna")
+@click.argument("node", metavar="ADDRESS|KEY|NAME")
 @common.data_option
 @common.json_option
 def remove(node: str, data: Path, as_json: bool) -> None:
     """Forget a node, and the places where it was trusted at first sight."""
-    key = parse_key(node)
     with DataDirectory.open(data).peers.changing() as book:
+        key = _meant(book, node)
         if not book.remove(key):
             raise NoSuchPeerError(f"No peer has the key {key.hex()}.")
     if as_json:
         common.print_json({"removed": key.hex()})
     else:
         common.say(f"Forgot {key.hex()}.")
+
+
+def _meant(book: Book, node: str) -> bytes:
+    """The key of whom an operator means. Raises NoSuchPeerError, UsageError."""
+    if is_key(node):
+        return parse_key(node)
+    named = peer_named(book, node)
+    if named is not None:
+        return named.key
+    if ":" not in node:
+        raise NoSuchPeerError(f"No peer is named {node!r}, and a key has 64 hex digits.")
+    return parse_key(node)
 
 
 @peers.command("list", epilog="Example: setsync peers list --json")

@@ -17,6 +17,7 @@ from setsync.cli.common import (
     opened,
     print_json,
     progress_option,
+    say,
 )
 from setsync.cli.common import settings as read_settings
 from setsync.cli.progress import showing
@@ -89,8 +90,7 @@ def put(
         entries = (make_entry(key, collection, payload, when) for payload in payloads)
         committed = _committed(store, entries, on_progress)
         if not as_json:
-            for batch, _ in committed:
-                click.echo("\n".join(entry.id.hex() for entry in batch))
+            _print_ids(committed)
             return
         results = list(committed)
     print_json(
@@ -103,6 +103,16 @@ def put(
             "known": sum(added.known for _, added in results),
         }
     )
+
+
+def _print_ids(committed: Iterator[tuple[list[Entry], Added]]) -> None:
+    """Raises BrokenPipeError when nobody reads them any more, after having said what that means."""
+    try:
+        for batch, _ in committed:
+            click.echo("\n".join(entry.id.hex() for entry in batch))
+    except BrokenPipeError:
+        say("Nobody reads the ids any more: what was committed is kept, and the rest is left out.")
+        raise
 
 
 def _scrolls(progress: str, as_json: bool) -> bool:

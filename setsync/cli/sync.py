@@ -77,9 +77,9 @@ def sync(
 
     ADDRESS is setsync://KEY@HOST:PORT, as the other operator gave it, or the name of a peer
     ('setsync peers list'); HOST:PORT alone says nothing of who is there and wants
-    --trust-first once. Ends with 0 when both are in sync, 9 when the session ended and they
-    are not, 3 when the other side refused, 4 when it is not there. What arrived before a
-    failure is kept.
+    --trust-first once. Ends with 0 when both are in sync, as far as --direction asks, 9 when
+    the session ended and they are not, 3 when the other side refused, 4 when it is not there.
+    What arrived before a failure is kept.
     """
     code = _code(invite, trust_first=trust_first, plain=plain) if invite else b""
     options = Options(_patterns(collections), DIRECTIONS[direction], dry_run, invite=code)
@@ -87,7 +87,7 @@ def sync(
     if as_json:
         common.print_json(report.to_json())
     else:
-        _print_report(report, dry_run=dry_run)
+        _print_report(report, direction, dry_run=dry_run)
     return 0 if report.in_sync or dry_run else common.NOT_IN_SYNC
 
 
@@ -176,8 +176,14 @@ def _diff_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _print_report(report: Report, *, dry_run: bool) -> None:
-    verdict = "in sync" if report.in_sync else "not in sync"
+def _print_report(report: Report, direction: str, *, dry_run: bool) -> None:
+    common.print_columns(_rows(report, _verdict(report, direction), dry_run=dry_run))
+
+
+def _verdict(report: Report, direction: str) -> str:
+    if not report.in_sync:
+        return "not in sync"
+    verdict = "in sync"
     refused = [
         f"{count:,} {which}"
         for count, which in (
@@ -186,10 +192,14 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
         )
         if count
     ]
-    if report.in_sync and refused:
+    if refused:
         verdict = f"in sync, but for {' and '.join(refused)}"
     if report.newer:
         verdict = f"in sync as of the session's begin, {report.newer:,} newer"
+    return verdict if direction == "both" else f"{verdict}, as far as {direction} asks"
+
+
+def _rows(report: Report, verdict: str, *, dry_run: bool) -> list[tuple[str, str]]:
     sent, received = report.counters.sent, report.counters.received
     rows = [
         ("peer", report.peer),
@@ -205,4 +215,4 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     if not dry_run:
         ways = f"{report.entries_sent:,} sent, {report.entries_received:,} received"
         rows.append(("entries", ways))
-    common.print_columns(rows)
+    return rows

@@ -9,15 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import select
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from setsync.cli.common import data_option, moment, opened, payload_note, printable
+from setsync.cli.common import (
+    check_since,
+    data_option,
+    moment,
+    opened,
+    payload_note,
+    printable,
+)
 from setsync.limits import NOTICE_SECONDS
 from setsync.model.collection import EVERYTHING, Pattern
 from setsync.model.formats import format_of
@@ -49,8 +55,11 @@ def watch(pattern: str, since: int | None, payload: bool, data: Path, as_json: b
       setsync watch --since 0 --json | jq -r .id
     """
     wanted = Pattern(pattern)
-    with opened(data) as (_, store), _until_told_to_stop():
-        after = last_arrival(store) if since is None else since
+    # To be told to stop is its usual end, and no failure.
+    with opened(data) as (_, store), contextlib.suppress(KeyboardInterrupt):
+        last = last_arrival(store)
+        after = last if since is None else since
+        check_since(after, last)
         while True:
             found = read_arrivals(store, after)
             for arrival in found:
@@ -61,17 +70,6 @@ def watch(pattern: str, since: int | None, payload: bool, data: Path, as_json: b
             else:
                 _check_for_readers()
                 time.sleep(NOTICE_SECONDS)
-
-
-@contextlib.contextmanager
-def _until_told_to_stop() -> Iterator[None]:
-    """Ctrl-C and SIGTERM are the usual end of what is inside, and no failure."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _check_for_readers() -> None:

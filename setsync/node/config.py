@@ -26,7 +26,12 @@ from pathlib import Path
 
 import platformdirs
 
-from setsync.errors import DataDirectoryError, NewerFormatError, StoreLockedError
+from setsync.errors import (
+    DataDirectoryError,
+    DirectoryTakenError,
+    NewerFormatError,
+    StoreLockedError,
+)
 from setsync.limits import DEFAULT_MAX_PAYLOAD, MAP_SIZE
 from setsync.model.keys import SecretKey, read_key_file, write_key_file
 from setsync.node.network import NetworkKey, read_network_key, write_network_key
@@ -91,9 +96,9 @@ class DataDirectory:
         except OSError as error:
             raise DataDirectoryError(f"{path} cannot be made: {error.strerror}.") from error
         if _MARKER in found:
-            raise DataDirectoryError(f"{path} is a setsync data directory already.")
+            raise DirectoryTakenError(f"{path} is a setsync data directory already.")
         if found:
-            raise DataDirectoryError(f"{path} is not empty and not ours: it holds {found[0]!r}.")
+            raise DirectoryTakenError(f"{path} is not empty and not ours: it holds {found[0]!r}.")
         directory = cls(path)
         write_key_file(directory.node_key_path, node)
         write_key_file(directory.author_key_path, author)
@@ -131,7 +136,7 @@ class DataDirectory:
         except OSError as error:
             raise DataDirectoryError(f"{target} cannot be made: {error.strerror}.") from error
         if found:
-            raise DataDirectoryError(f"{target} is not empty: it holds {found[0]!r}.")
+            raise DirectoryTakenError(f"{target} is not empty: it holds {found[0]!r}.")
         directory = DataDirectory(target)
         store.copy(directory.store_path, compact=True)
         (directory.store_path / DATA_FILE).chmod(0o600)

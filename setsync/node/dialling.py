@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from setsync.errors import PeerIdentityError, UsageError
+from setsync.errors import (
+    NoSuchPeerError,
+    PeerError,
+    PeerGoneError,
+    PeerIdentityError,
+    UsageError,
+)
 from setsync.model.keys import SecretKey
 from setsync.node.address import SCHEME, Address
 from setsync.node.client import Options, run_initiator
@@ -14,7 +20,7 @@ from setsync.node.identity import Identity
 from setsync.node.local import Local
 from setsync.node.network import NetworkKey
 from setsync.node.node import connect, connect_securely
-from setsync.node.peers import PeersFile, Rule
+from setsync.node.peers import Book, Peer, PeersFile, Rule
 from setsync.node.progress import OnProgress, ignore
 from setsync.node.report import Report
 
@@ -25,6 +31,14 @@ class Target:
 
     address: Address
     pins: bool = False
+
+
+def peer_named(book: Book, name: str) -> Peer | None:
+    """The peer that is called so; None where nobody is. Raises UsageError where several are."""
+    found = [peer for peer in book.peers.values() if peer.name and peer.name == name]
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} peers are named {name!r}; give the key or the address.")
+    return found[0] if found else None
 
 
 @dataclass
@@ -40,7 +54,7 @@ class Dialler:
     def find(self, text: str, *, trust_first: bool = False) -> Target:
         """What an operator means by an address or by a peer's name.
 
-        Raises UsageError for one that says nothing of who should be there.
+        Raises NoSuchPeerError, and UsageError for one that says nothing of who should be there.
         """
         if self.plain:
             address = Address.parse(text)
@@ -48,13 +62,13 @@ class Dialler:
                 raise UsageError("An address with a key has nobody to prove it with --plain.")
             return Target(address)
         book = self.peers.read()
-        named = [peer for peer in book.peers.values() if peer.name and peer.name == text]
-        if not text.startswith(SCHEME) and named:
-            if len(named) > 1:
-                raise UsageError(f"{len(named)} peers are named {text!r}; give the address.")
-            if named[0].address is None:
+        named = None if text.startswith(SCHEME) else peer_named(book, text)
+        if named is not None:
+            if named.address is None:
                 raise UsageError(f"No address of {text!r} is known: setsync peers add ADDRESS")
-            return Target(named[0].address)
+            return Target(named.address)
+        if ":" not in text:
+            raise NoSuchPeerError(f"No peer is named {text!r}, and an address is HOST:PORT.")
         address = Address.parse(text)
         if address.key is None:
             pin = book.pins.get(address.place)
@@ -77,8 +91,7 @@ class Dialler:
         """One session with whoever is meant. Raises PeerError and its kinds, StoreError."""
         address = target.address
         if self.plain:
-            stream = await connect(address.host, address.port)
-            return await run_initiator(stream, local, options, on_progress, report)
+            return await self._plain_session(address, local, options, on_progress, report)
         channel = await connect_securely(address, self.identity(), self.network)
         try:
             self._judge(channel.peer, target)
@@ -88,6 +101,26 @@ class Dialler:
         return await run_initiator(
             channel.stream, local, options, on_progress, report, peer=channel.peer
         )
+
+    async def _plain_session(
+        self,
+        address: Address,
+        local: Local,
+        options: Options,
+        on_progress: OnProgress,
+        report: Report | None,
+    ) -> Report:
+        report = report if report is not None else Report()
+        stream = await connect(address.host, address.port)
+        try:
+            return await run_initiator(stream, local, options, on_progress, report)
+        except PeerGoneError as error:
+            if report.counters.arrived:
+                raise
+            raise PeerError(
+                "The other side hung up before it said anything; perhaps it wants the secure "
+                "channel: leave out --plain."
+            ) from error
 
     def _judge(self, key: bytes, target: Target) -> None:
         """Whether we talk to whoever answered. Raises PeerIdentityError, UsageError."""

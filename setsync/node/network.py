@@ -18,7 +18,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from setsync.errors import KeyFileError
+from setsync.errors import KeyFileError, NetworkKeyFileError
 from setsync.model.keys import read_secret_file, write_secret_file
 
 SECRET_BYTES = 32
@@ -46,7 +46,7 @@ class NetworkKey:
 
     def __post_init__(self) -> None:
         if len(self.secret) != SECRET_BYTES:
-            raise KeyFileError(
+            raise NetworkKeyFileError(
                 f"A network's key has {SECRET_BYTES} bytes, this one {len(self.secret)}."
             )
 
@@ -103,7 +103,8 @@ def key_text(key: NetworkKey) -> str:
 
 
 def parse_key_text(content: bytes, place: str) -> NetworkKey:
-    """The reverse. Raises KeyFileError for anything else, which names `place` as its origin."""
+    """The reverse. Raises NetworkKeyFileError for anything else, which names `place` as its
+    origin."""
     words = content.split()
     try:
         if len(words) == 2 and words[0] == _FILE_LABEL.encode():
@@ -112,15 +113,18 @@ def parse_key_text(content: bytes, place: str) -> NetworkKey:
                 return NetworkKey(secret)
     except ValueError:
         pass
-    raise KeyFileError(f"{place} is no network's key.")
+    raise NetworkKeyFileError(f"{place} is no network's key.")
 
 
 def write_network_key(path: Path, key: NetworkKey) -> None:
     """Write a new file that only its owner can read; never over an existing one.
 
-    Raises KeyFileError when the file exists or its folder cannot be written.
+    Raises NetworkKeyFileError when the file exists or its folder cannot be written.
     """
-    write_secret_file(path, key_text(key))
+    try:
+        write_secret_file(path, key_text(key))
+    except KeyFileError as error:
+        raise NetworkKeyFileError(error.message) from error
 
 
 def read_network_key(path: Path) -> NetworkKey | None:

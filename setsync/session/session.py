@@ -33,10 +33,12 @@ _PHASES: tuple[str, ...] = tuple(dict.fromkeys(PHASES.values()))
 @dataclass
 class Counters:
     """Bytes that were sent and received, in all and by phase: handshake, reconcile,
-    entries, close. Frames' heads count with their messages."""
+    entries, close. Frames' heads count with their messages; `arrived` counts also what has not
+    become a message."""
 
     sent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0))
     received: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0))
+    arrived: int = 0
 
     def total_sent(self) -> int:
         """All bytes sent."""
@@ -76,6 +78,7 @@ class Session:
         """Take bytes from the peer; b"" says that its stream has ended."""
         if data:
             self._buffer.receive(data)
+            self.counters.arrived += len(data)
         else:
             self._at_end = True
 

@@ -20,7 +20,14 @@ import pytest
 import setsync.cli
 from setsync import errors
 from setsync.cli import main as main_module
-from setsync.cli.common import failure_of, most_telling, printable, report, wants_json
+from setsync.cli.common import (
+    failure_of,
+    most_telling,
+    print_columns,
+    printable,
+    report,
+    wants_json,
+)
 from setsync.cli.main import COMMANDS, cli
 from setsync.store.lmdb_store import Store
 from tests.cli.running import Shell, validate
@@ -109,11 +116,72 @@ def test_bad_usage_is_2_and_says_where_help_is(node: Shell, words: list[str]) ->
         assert node.run(*words, "--json").json("error")["error"]["code"] == "usage"
 
 
+@pytest.mark.parametrize("words", [["config"], ["key"], ["peers"], ["peers", "invite"], ["fork"]])
+def test_a_group_without_a_command_shows_its_help_alone(node: Shell, words: list[str]) -> None:
+    outcome = node.run(*words)
+    assert outcome.code == 2
+    assert outcome.text == ""
+    assert outcome.complaint == node.ok(*words, "-h").text
+
+
+def test_a_refusal_is_one_line(node: Shell) -> None:
+    """Though click lists choices one a line where it may."""
+    outcome = node.run("bamboo", "ingest", str(node.data / "setsync.json"), "--json")
+    message = outcome.json("error")["error"]["message"]
+    assert "rfc0001" in message
+    assert "\n" not in message
+    assert "\t" not in message
+    assert "\\t" not in outcome.complaint
+
+
+def test_advice_fits_what_happened(node: Shell, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").touch()
+    for words in (["init"], ["backup", str(tmp_path / "full")]):
+        outcome = node.run(*words)
+        assert outcome.code == 5
+        assert "missing or empty" in outcome.complaint
+        assert "setsync init" not in outcome.complaint
+    node.ok("network", "new")
+    again = node.run("network", "new").complaint
+    assert "network leave" in again
+    assert "key new" not in again
+    odd = {"SETSYNC_MAX_PAYLOAD": "many"}
+    assert "unset" in node.run("status", environment=odd).complaint
+    told = node.run("doctor", "--offline", environment=odd).text
+    assert "unset" in told
+    assert "-h" not in told
+
+
 def test_a_name_from_elsewhere_cannot_speak_to_the_terminal(node: Shell) -> None:
     outcome = node.run("ls", "\x1b[2J\x9b31m\u202e")
     assert outcome.code == 10
     assert outcome.complaint.replace("\n", "").isprintable()
-    assert printable("a\x1bb\n") == "a\\x1bb\n"
+
+
+# What a peer puts into an ABORT: a title, a screen to be cleared, a line of its own, C1 and bidi.
+LIE = "\x1b]0;owned\x07\x1b[2J\nroot: all is well\r\u202e\x9b31m\u2028"
+
+
+def test_what_a_peer_says_cannot_begin_a_line_nor_speak_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert printable("a\x1bb\nc") == "a\\x1bb\\nc"
+    error = errors.PeerRefusedError(f"The other side says: {LIE}")
+    assert report(error, as_json=False) == 3
+    lines = capsys.readouterr().err.split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not [line for line in lines if line.startswith("root")]
+    monkeypatch.setenv("SETSYNC_DEBUG", "1")
+    report(error, as_json=False)
+    assert capsys.readouterr().err.replace("\n", "").isprintable()
+
+
+def test_what_a_peer_says_stays_in_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    print_columns([("peer", LIE), ("result", "failed")])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["peer", "result"]
+    assert all(row.isprintable() for row in rows)
 
 
 def test_an_unforeseen_error_is_1_and_a_sentence(
@@ -231,6 +299,26 @@ def test_a_reader_who_leaves_is_no_news(node: Shell, monkeypatch: pytest.MonkeyP
         child.stdout.close()
         assert child.stderr.read() == b""
         assert child.wait() == 1
+
+
+def test_a_put_whose_reader_leaves_says_what_has_become_of_its_lines(
+    node: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETSYNC_DATA", str(node.data))
+    (node.data / "lines").write_bytes(b"".join(b"%d\n" % number for number in range(20_000)))
+    with subprocess.Popen(
+        command("put", "notes", "--lines", str(node.data / "lines"), "--progress", "none"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.stdout.close()
+        _, complaint = child.communicate()
+        assert child.returncode == 1
+    assert b"what was committed is kept" in complaint
+    kept = len(node.ok("ls", "notes", "--ids").lines)
+    assert 0 < kept < 20_000
 
 
 def test_a_full_disk_behind_standard_output_is_said(node: Shell) -> None:

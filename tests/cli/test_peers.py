@@ -8,7 +8,7 @@ import pytest
 
 from setsync.node.config import DataDirectory
 from setsync.node.invites import digest_of, parse_code
-from setsync.node.peers import Book
+from setsync.node.peers import Book, Rule
 from tests.cli.running import Shell
 
 ANNA, BEN = "aa" * 32, "bb" * 32
@@ -95,7 +95,7 @@ def test_a_name_cannot_speak_to_the_terminal(node: Shell) -> None:
 
 
 @pytest.mark.parametrize("command", ["add", "allow", "block", "remove"])
-@pytest.mark.parametrize("who", ["anna", "example.org:7717", ANNA[1:], "setsync://x@y:1"])
+@pytest.mark.parametrize("who", ["example.org:7717", "setsync://x@y:1"])
 def test_who_is_named_by_neither_key_nor_address_is_a_usage_error(
     node: Shell, command: str, who: str
 ) -> None:
@@ -103,6 +103,35 @@ def test_who_is_named_by_neither_key_nor_address_is_a_usage_error(
     assert outcome.code == 2
     assert outcome.json("error")["error"]["code"] == "usage"
     assert not _book(node).peers
+
+
+def test_a_listed_peer_is_blocked_allowed_and_forgotten_by_its_name(node: Shell) -> None:
+    node.ok("peers", "add", AT_ANNAS, "--name", "anna")
+    assert node.ok("peers", "block", "anna", "--json").json("peer")["rule"] == "blocked"
+    assert node.ok("peers", "allow", "anna", "--json").json("peer")["rule"] == "allowed"
+    removed = node.ok("peers", "remove", "anna", "--json").json("peers-remove")
+    assert removed == {"removed": ANNA}
+    assert not _book(node).peers
+
+
+@pytest.mark.parametrize("command", ["allow", "block", "remove"])
+@pytest.mark.parametrize("who", ["anan", "", ANNA[1:]])
+def test_who_is_named_as_nobody_is_is_code_10(node: Shell, command: str, who: str) -> None:
+    node.ok("peers", "add", ANNA, "--name", "anna")
+    before = _book(node).peers
+    outcome = node.run("peers", command, who, "--json")
+    assert outcome.code == 10
+    assert outcome.json("error")["error"]["code"] == "no_such_peer"
+    assert _book(node).peers == before
+
+
+def test_a_name_that_two_peers_have_chooses_neither(node: Shell) -> None:
+    for key in (ANNA, BEN):
+        node.ok("peers", "add", key, "--name", "anna")
+    outcome = node.run("peers", "block", "anna")
+    assert outcome.code == 2
+    assert "2 peers are named 'anna'" in outcome.complaint
+    assert {peer.rule for peer in _book(node).peers.values()} == {Rule.ALLOWED}
 
 
 # --- groups -------------------------------------------------------------------------------

@@ -145,3 +145,13 @@ def test_what_makes_no_sense_is_a_usage_error(node: Shell, words: list[str]) -> 
     outcome = node.run("watch", *words, "--json")
     assert outcome.code == 2
     outcome.json("error")
+
+
+def test_to_begin_after_what_has_not_come_yet_is_a_usage_error(node: Shell) -> None:
+    """It would leave out, without a word, what comes until then."""
+    node.put("notes", b"one", b"two")
+    for words in (["watch"], ["export", str(node.data.parent / "news")]):
+        outcome = node.run(*words, "--since", "3", "--json")
+        assert outcome.code == 2
+        assert "The last arrival has number 2" in outcome.json("error")["error"]["message"]
+    assert not (node.data.parent / "news").exists()

@@ -10,7 +10,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from setsync.errors import PeerIdentityError, PeersFileError, UsageError
+from setsync.errors import NoSuchPeerError, PeerIdentityError, PeersFileError, UsageError
 from setsync.node.access import Mode
 from setsync.node.address import Address
 from setsync.node.dialling import Dialler, Target
@@ -119,10 +119,12 @@ def test_a_peer_is_found_by_its_name(mine: Path) -> None:
     for text, words in (
         ("ben", "No address of 'ben' is known"),
         ("twin", "2 peers are named 'twin'"),
-        ("nobody", "is not HOST:PORT"),
+        ("nobody:", "is not HOST:PORT"),
     ):
         with pytest.raises(UsageError, match=words):
             find(text)
+    with pytest.raises(NoSuchPeerError, match="No peer is named 'nobody'"):
+        find("nobody")
 
 
 def test_the_plain_channel_proves_no_key(mine: Path) -> None:

@@ -51,4 +51,6 @@ def test_the_site_is_built_strictly_and_loads_nothing_from_outside(tmp_path: Pat
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 30
     assert [one.name for one in pages if FOREIGN.search(one.read_text(encoding="utf-8"))] == []
+    broken = [one.name for one in pages if "<p>|" in one.read_text(encoding="utf-8")]
+    assert broken == [], "a table with a blank line in it is none"
     assert not list((tmp_path / "site").rglob("*.py"))
