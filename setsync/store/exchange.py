@@ -129,7 +129,7 @@ def read_export(file: BinaryIO) -> Iterator[UnverifiedEntry]:
     _check_first(items.next())
     count = 0
     while True:
-        item = items.next(f"The export is cut after {count} entries.")
+        item = items.next(count)
         if len(item) == 2:
             break
         yield _as_entry(item, count)
@@ -204,20 +204,22 @@ class _Items:
             object_hook=_refuse_map,
         )
 
-    def next(self, cut: str = "This is not a setsync export file.") -> list[Any]:
-        """The next array. Raises ExportFileError, saying `cut` when the file ends before it."""
+    def next(self, count: int | None = None) -> list[Any]:
+        """The next array, which comes after so many entries, or is the first. Raises
+        ExportFileError."""
         self._last = self._unpacker.tell()
         while True:
             try:
                 item = self._unpacker.unpack()
             except msgpack.OutOfData:
                 if not self._feed():
-                    raise ExportFileError(cut) from None
+                    raise ExportFileError(_cut(count)) from None
             except (ValueError, TypeError, msgpack.UnpackException) as error:
-                raise ExportFileError(f"{cut} What follows is not readable: {error}.") from error
+                sentence = f"{_cut(count)} What follows is not readable: {error}."
+                raise ExportFileError(sentence) from error
             else:
                 if type(item) is not list:
-                    raise ExportFileError(f"{cut} What follows is not readable.")
+                    raise ExportFileError(f"{_cut(count)} What follows is not readable.")
                 return item
 
     def _feed(self) -> bool:
@@ -248,6 +250,12 @@ class _Items:
         """Whether the file ends where the last item did."""
         self._hash(self._unpacker.tell())
         return not self._unhashed and not self._file.read(1)
+
+
+def _cut(count: int | None) -> str:
+    if count is None:
+        return "This is not a setsync export file."
+    return f"The export is cut after {count} entries."
 
 
 def _flat(items: list[Any]) -> list[Any]:

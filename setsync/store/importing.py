@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter
 
+import numpy as np
+
 from setsync.errors import ExportFileError, InvalidEntryError, PayloadTooLargeError
 from setsync.limits import (
     IMPORT_COMMIT_BYTES,
@@ -27,7 +29,7 @@ from setsync.limits import (
     VERIFY_JOB_ENTRIES,
 )
 from setsync.model.checking import Outcome, verify_here
-from setsync.model.entry import Entry, UnverifiedEntry
+from setsync.model.entry import ID_BYTES, Entry, UnverifiedEntry
 from setsync.model.formats import formats
 from setsync.store.contract import EntryStore, Origin
 from setsync.store.pace import Pace
@@ -159,13 +161,16 @@ class _Windows:
         self._filling: list[Entry] = []
         # In the descending order of ids, so that the next to go are at the end.
         self._sorted: list[Entry] = []
+        self._largest = 0
 
     def batches(self, entries: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
         """What to commit together, all of it in the end."""
         size = due = due_size = 0
         for some in entries:
             self._sort_out(some)
-            some_size = sum(_sizes(some))
+            sizes = _sizes(some)
+            some_size = sum(sizes)
+            self._largest = max(self._largest, max(sizes, default=0))
             size += some_size
             due += len(some)
             due_size += some_size
@@ -198,10 +203,12 @@ class _Windows:
 
     def _turn(self) -> None:
         self._here += len(self._filling)
-        # By collection, and then by id; most often there is one collection, and twice is faster.
-        self._filling.sort(key=attrgetter("id"), reverse=True)
-        self._filling.sort(key=attrgetter("collection"), reverse=True)
-        self._sorted, self._filling = self._filling, []
+        # By collection, and then by the first 8 bytes of the ids: a batch is put in order anyway.
+        ids = b"".join([entry.id for entry in self._filling])
+        order = np.frombuffer(ids, ">u8")[:: ID_BYTES // 8].argsort()[::-1]
+        self._sorted = [self._filling[at] for at in order.tolist()]
+        self._sorted.sort(key=attrgetter("collection"), reverse=True)
+        self._filling = []
 
     def _all(self, entries: list[Entry]) -> Iterator[list[Entry]]:
         while entries:
@@ -210,10 +217,11 @@ class _Windows:
     def _part(self, entries: list[Entry]) -> list[Entry]:
         """Takes one commit's entries off the end."""
         part = entries[: -self._pace.most - 1 : -1]
-        ends = list(accumulate(_sizes(part)))
-        count = min(len(part), bisect_left(ends, IMPORT_COMMIT_BYTES) + 1)
-        del entries[-count:]
-        return part[:count]
+        if len(part) * self._largest > IMPORT_COMMIT_BYTES:
+            ends = list(accumulate(_sizes(part)))
+            part = part[: bisect_left(ends, IMPORT_COMMIT_BYTES) + 1]
+        del entries[-len(part) :]
+        return part
 
 
 def _sizes(entries: Sequence[Entry]) -> list[int]:
