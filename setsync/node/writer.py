@@ -208,6 +208,9 @@ class Writer:
     async def _next_batch(self) -> list[Ticket]:
         async with self._changed:
             while not self._own and not self._is_anything_ready():
+                if self._guests:
+                    # Who verifies ahead may have looked when no processes could be started.
+                    self._changed.notify_all()
                 await self._changed.wait()
             others = self._is_anything_ready()
             self._was_own = bool(self._own) and not (self._was_own and others)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
@@ -28,6 +29,7 @@ from setsync.store.contract import Added, Origin, Origins, Quotas
 from setsync.store.memory import MemoryStore
 from tests.helpers import entries
 
+T = TypeVar("T")
 COUNT = 2
 children_of_others: set[int] = set()
 
@@ -430,6 +432,43 @@ def test_entries_come_through_whenever_the_processes_end(looks: int) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writing.run)
                 await trio.testing.wait_all_tasks_blocked()
+                ticket = await writing.submit(bare(entries(3)), Origin(1, b"a" * 32))
+                assert len((await ticket.wait()).new) == 3
+                nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_entries_come_through_when_processes_may_be_tried_again_during_a_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who verifies ahead looked before that moment, and who commits looks after it."""
+    monkeypatch.setattr(writer, "VERIFIERS_FROM", 1)
+    again = 0.0
+
+    class Later(Verifiers):
+        @property
+        def are_available(self) -> bool:
+            return trio.current_time() >= again
+
+        def submit(self, entries: Sequence[UnverifiedEntry]) -> list[Job]:
+            job = Job(entries)
+            job.settle(None)
+            return [job]
+
+    async def slowly(work: Callable[..., T], *arguments: object) -> T:
+        await trio.sleep(1)
+        return work(*arguments)
+
+    async def main() -> None:
+        nonlocal again
+        again = trio.current_time() + 0.5
+        writing = Writer(MemoryStore(), slowly, verifiers=Later(COUNT))
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writing.run)
+                await writing.submit(bare(entries(1, "own")))
+                await trio.sleep(0.1)
                 ticket = await writing.submit(bare(entries(3)), Origin(1, b"a" * 32))
                 assert len((await ticket.wait()).new) == 3
                 nursery.cancel_scope.cancel()
