@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from setsync import limits
-from setsync.errors import Abort, PeerError, PeerTimeoutError
+from setsync.errors import Abort, LocalError, PeerError, PeerTimeoutError
 from setsync.model.collection import system_first
 from setsync.node.refusals import count_unwanted, is_none_refused, leave_out, still_wanted
 from setsync.node.talk import Talk, unexpected
@@ -293,6 +293,11 @@ class Comparing:
     async def list_ids(self, now: Pass) -> None:
         """Fill the report's lists: our ids from our store, theirs by asking."""
         report = self._talk.report
+        if now.missing_here > limits.MAX_TOLD_IDS:
+            raise LocalError(
+                f"{now.missing_here:,} entries are missing here, and at most "
+                f"{limits.MAX_TOLD_IDS:,} are listed: sync, or name a collection."
+            )
         for take in now.takes():
             ids: list[bytes] = await self._talk.local.look_up(self._ids_of, take)
             report.ids_there += [(take.collection, id_) for id_ in ids]
@@ -341,7 +346,7 @@ class Comparing:
             return
         self._talk.report.round_trips += 1
         missing = now.missing_here + now.refused_here
-        left = min(missing + limits.SPARE_TOLD_IDS, limits.MAX_TOLD_IDS)
+        left = min(missing, limits.MAX_TOLD_IDS) + limits.SPARE_TOLD_IDS
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_id_questions, wanted)
             awaited = len(in_messages(wanted))
@@ -356,7 +361,7 @@ class Comparing:
                         raise PeerError("A list of ids is not one.")
                     left -= count
                     if left < 0:
-                        raise PeerError("More ids came than are missing here.", Abort.TOO_LARGE)
+                        raise PeerError("More ids came than can be missing here.", Abort.TOO_LARGE)
                     on_told(now.names[number], joined, newer)
 
     async def _send_id_questions(self, wanted: Sequence[Wanted]) -> None:
