@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from setsync import limits
-from setsync.errors import NoSuchRuleError, PolicyFileError
-from setsync.model.collection import EVERYTHING, ONE_SEGMENT, SYSTEM, Pattern, match_any
+from setsync.errors import InvalidNameError, NoSuchRuleError, PolicyFileError
+from setsync.model.collection import (
+    EVERYTHING,
+    ONE_SEGMENT,
+    SYSTEM,
+    Pattern,
+    check_fits,
+    match_any,
+)
 from setsync.model.refusal import Refusal
 from setsync.node.groups import EVERYBODY, LISTED, group_names
 from setsync.node.lockedfile import Draft, Format, LockedFile
@@ -189,14 +196,13 @@ def _at_most(limit: int, count: int, what: str) -> None:
 
 
 def _fits_a_hello(patterns: tuple[Pattern, ...], what: str) -> None:
-    _at_most(limits.MAX_PATTERNS, len(patterns), what)
+    try:
+        check_fits(patterns)
+    except InvalidNameError as error:
+        raise PolicyFileError(f"Too many {what}. {error.message}") from error
     if sum(len(pattern.text.encode()) for pattern in patterns) > limits.MAX_PATTERNS_TEXT:
         raise PolicyFileError(
             f"The {what} have more than {limits.MAX_PATTERNS_TEXT:,} bytes together."
-        )
-    if sum(pattern.depth for pattern in patterns) > limits.MAX_PATTERN_SEGMENTS:
-        raise PolicyFileError(
-            f"The {what} have more than {limits.MAX_PATTERN_SEGMENTS:,} segments together."
         )
 
 

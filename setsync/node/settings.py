@@ -28,6 +28,7 @@ from setsync.limits import (
     MAP_SIZE,
     MAX_CONNECTIONS,
     MAX_MAP_SIZE,
+    MAX_PATTERN_SEGMENTS,
     MAX_PATTERNS,
     MAX_PAYLOAD,
     MAX_SETTINGS_FILE,
@@ -56,7 +57,10 @@ class Kind(enum.Enum):
     COUNT = "a number"
     CHOICE = "one of"
     TEXTS = "a list of texts"
-    PATTERNS = f"a list of up to {MAX_PATTERNS} patterns of collections"
+    PATTERNS = (
+        f"a list of up to {MAX_PATTERNS} patterns of collections, "
+        f"of {MAX_PATTERN_SEGMENTS:,} segments in all"
+    )
 
     @property
     def is_list(self) -> bool:
@@ -152,8 +156,6 @@ class Setting(NamedTuple):
                 raise ValueError(value)
             case Kind.PATTERNS:
                 assert isinstance(value, tuple)
-                if len(value) > MAX_PATTERNS:
-                    raise ValueError(f"{len(value)} patterns")
                 check_fits([Pattern(text) for text in value])
             case _:
                 pass

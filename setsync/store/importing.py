@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter
 
-import numpy as np
-
 from setsync.errors import ExportFileError, InvalidEntryError, PayloadTooLargeError
 from setsync.limits import (
     IMPORT_COMMIT_BYTES,
@@ -202,6 +200,8 @@ class _Windows:
         return LARGE_IMPORT_WINDOW_ENTRIES if is_large else IMPORT_WINDOW_ENTRIES
 
     def _turn(self) -> None:
+        import numpy as np  # which `setsync export`, at home in the same module, does not need
+
         self._here += len(self._filling)
         # By collection, and then by the first 8 bytes of the ids: a batch is put in order anyway.
         ids = b"".join([entry.id for entry in self._filling])

@@ -237,7 +237,7 @@ def test_a_path_in_the_file_is_looked_for_from_the_directory_on(tmp_path: Path) 
         ("peers = 'anna'", "peers is a list of texts"),
         ("peers = [1]", "peers is a list of texts"),
         ("interests = ['a//b']", "interests: "),
-        (f"interests = {['a'] * (MAX_PATTERNS + 1)}", "up to 64 patterns"),
+        (f"interests = {['a'] * (MAX_PATTERNS + 1)}", "At most 64 patterns"),
         (f"interests = {['/'.join('a' * 129)] * 8}", "1,024 segments in all"),
         ("listen = ", "is not TOML"),
         ("listen = 'a'\nlisten = 'b'", "is not TOML"),
