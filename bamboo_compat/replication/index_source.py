@@ -25,7 +25,7 @@ from bamboo_compat.replication.source import (
     Schemas,
     Stored,
 )
-from bamboo_compat.replication.taking import Taking, refused
+from bamboo_compat.replication.taking import Taking, unwanted
 from bamboo_compat.set import layout
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.layout import Flag
@@ -178,9 +178,10 @@ class IndexSource:
         reasons = {taking.entries[place].id: reason for place, reason in added.refused}
         attached = [id_ for id_, outcome in judged if outcome.fate is Fate.ATTACHED]
         if added.payloads < len(attached):
-            reasons |= dict.fromkeys(self._withheld(attached), Refusal.AUTHOR_QUOTA)
+            reasons = dict.fromkeys(self._withheld(attached), Refusal.AUTHOR_QUOTA) | reasons
         return [
-            refused(reasons[id_].sentence) if id_ in reasons else outcome for id_, outcome in judged
+            unwanted(reasons[id_].sentence) if id_ in reasons else outcome
+            for id_, outcome in judged
         ]
 
     def _withheld(self, ids: Sequence[bytes]) -> list[bytes]:

@@ -42,8 +42,9 @@ MAX_DEPTH = 5
 
 # An honest initiator opens two: one for system schemas, one for the others.
 MAX_SESSIONS = 64
-# An honest peer sends what was asked for; one entry it cannot know about is no reason to
-# end, so many are. Each costs us a signature to check.
+# Entries that break a rule or were not asked for. A mistake is no reason to end, so many are:
+# each costs us a signature to check. What only our own rules refuse is not counted, because
+# an honest peer cannot know them and brings it each time.
 MAX_REFUSED = 10_000
 # Different sentences why entries were refused; what comes on top is counted under one.
 MAX_REASONS = 64

@@ -57,6 +57,8 @@ class Tally:
     known: int = 0
     payloads: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    faulty: int = 0
+    """Those of the refused that an honest peer would not have sent."""
     divergences: dict[Divergence, None] = field(default_factory=dict)
     diverged: int = 0
     counters: Counters = field(default_factory=Counters)
@@ -73,6 +75,9 @@ class Tally:
                     self.known += 1
                     self.payloads += 1
                 case Fate.REFUSED:
+                    self.faulty += 1
+                    self._refuse(outcome.reason)
+                case Fate.UNWANTED:
                     self._refuse(outcome.reason)
                 case _:
                     assert_never(outcome.fate)

@@ -139,9 +139,11 @@ class _Sessions:
         with trio.CancelScope(shield=True):  # it has arrived; keeping it is one short step
             outcomes = await self._offload(take_batch, self._source, batch, asked, known)
         self._tally.count(outcomes)
-        if self._tally.refused.total() > limits.MAX_REFUSED:
+        if self._tally.faulty > limits.MAX_REFUSED:
             raise PeerError(
-                f"More than {limits.MAX_REFUSED} entries had to be refused.", Abort.REFUSED
+                f"More than {limits.MAX_REFUSED} entries came that break a rule or were not "
+                "asked for.",
+                Abort.REFUSED,
             )
 
 

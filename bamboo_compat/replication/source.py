@@ -80,6 +80,9 @@ class Fate(enum.Enum):
     ATTACHED = "attached"
     """Known without its payload, which is here now."""
     REFUSED = "refused"
+    """For a fault that its bringer can see: it breaks a rule, or was not asked for."""
+    UNWANTED = "unwanted"
+    """Refused too, for what only this node knows: its rules and settings, what it has."""
 
 
 class Outcome(NamedTuple):
@@ -115,7 +118,7 @@ class Source(Protocol):
     def take(self, batch: Sequence[Carried], schemas: frozenset[str]) -> Sequence[Outcome]:
         """Check and store entries. An entry without its payload says no schema: it is taken
         only if its log is known to be of one of `schemas`, from what is here or from an
-        entry before it in the batch, and else REFUSED."""
+        entry before it in the batch, and else UNWANTED."""
 
 
 BEFORE_ALL = b""

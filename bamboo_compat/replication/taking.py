@@ -114,7 +114,7 @@ class Taking:
         payload = one.payload
         if payload is None:
             if not self._asked & log.schemas:
-                return refused(NOT_KNOWN)
+                return unwanted(NOT_KNOWN)
             collection = self._claimed(member, log)
         else:
             if member.schema not in self._asked:
@@ -122,10 +122,10 @@ class Taking:
             collection = self._profile.collection(member.log_id, member.schema)
             if len(payload) > self._max_payload:
                 if is_system(collection):
-                    return refused(TOO_LARGE)
+                    return unwanted(TOO_LARGE)
                 payload = None
         if not self._speaks_of(collection):
-            return refused(NOT_WANTED)
+            return unwanted(NOT_WANTED)
         return self._take(member, log, UnverifiedEntry(collection, one.entry, payload))
 
     def _log(self, key: LogKey) -> _Log:
@@ -177,5 +177,10 @@ def _divergence(member: Member, log: _Log) -> Divergence | None:
 
 
 def refused(reason: str) -> Outcome:
-    """An entry that is not taken."""
+    """An entry that is not taken, and should not have been sent."""
     return Outcome(Fate.REFUSED, reason)
+
+
+def unwanted(reason: str) -> Outcome:
+    """An entry that is not taken here; its bringer could not know."""
+    return Outcome(Fate.UNWANTED, reason)

@@ -98,7 +98,7 @@ class MemorySource:
         if isinstance(examined, Problem):
             return Outcome(Fate.REFUSED, f"It breaks the rule {examined.verdict.reason}.")
         if one.payload is None and not self._schemas_of(_key(examined)) & schemas:
-            return Outcome(Fate.REFUSED, "Its payload is withheld, and its log not known.")
+            return Outcome(Fate.UNWANTED, "Its payload is withheld, and its log not known.")
         outcome = self._add(one.entry, one.payload)
         if outcome.fate is Fate.NEW:
             self.arrivals.append(examined.schema)

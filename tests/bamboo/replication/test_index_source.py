@@ -254,7 +254,7 @@ def test_only_collections_that_the_node_wants_are_announced_and_taken(new_store:
     )
     assert mine.schemas() == Schemas((), (VENUE,))
     taken = mine.take([Carried(*log(3, 1, EVENT, 1)[0])], ALL)
-    assert taken == [Outcome(Fate.REFUSED, NOT_WANTED)]
+    assert taken == [Outcome(Fate.UNWANTED, NOT_WANTED)]
 
 
 # --- rules --------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_a_blocked_author_is_refused_at_once_and_others_are_taken(new_store: Mad
     first, second = log(3, 1, VENUE, 2)
     assert take(mine, first) == [(Fate.NEW, "")]
     rules.append(Policy().blocking_author(Author(3).key))
-    refused = (Fate.REFUSED, Refusal.AUTHOR_BLOCKED.sentence)
+    refused = (Fate.UNWANTED, Refusal.AUTHOR_BLOCKED.sentence)
     assert take(mine, first, second, log(4, 1, VENUE, 1)[0]) == [refused, refused, (Fate.NEW, "")]
     assert len(contents(store)) == 2
 
@@ -277,17 +277,56 @@ def test_what_is_over_a_quota_is_refused_and_the_rest_is_taken(new_store: Made) 
     store = new_store()
     mine = source(store, policy=lambda: Policy(quotas=Quotas(author_entries=2)))
     batch = [*log(3, 1, VENUE, 4), *log(4, 1, VENUE, 1)]
-    refused = (Fate.REFUSED, Refusal.AUTHOR_QUOTA.sentence)
+    refused = (Fate.UNWANTED, Refusal.AUTHOR_QUOTA.sentence)
     taken = [*[(Fate.NEW, "")] * 2, *[refused] * 2, (Fate.NEW, "")]
     assert take(mine, *batch) == taken
     assert take(mine, *batch) == [(Fate.KNOWN, "") if one[1] == "" else one for one in taken]
     assert contents(store) == {entry for entry, _ in (*batch[:2], batch[4])}
 
 
+def refusing(case: str, store: EntryStore, number: int) -> tuple[IndexSource, MemorySource]:
+    """A node that refuses 20 entries of this author's log for what only it knows, and a peer
+    that has them, then three of another's."""
+    few, many = log(3 - number, 1024, VENUE, 3), log(number, 1024, VENUE, 20)
+    if case == "quota":
+        rules = Policy(quotas=Quotas(author_entries=3))
+        longer = log(number, 1024, VENUE, 23)
+        return source(store, policy=lambda: rules), MemorySource([*few, *longer])
+    if case == "blocked":
+        rules = Policy().blocking_author(Author(number).key)
+        return source(store, policy=lambda: rules), MemorySource([*few, *many])
+    if case == "collection":
+        user = RFC0001.collection(1024, VENUE)
+        mine = source(store, (), RFC0001, speaks_of=lambda name: name == user)
+        return mine, MemorySource([*few, *log(number, 0, VENUE, 20)])
+    if case == "too large":
+        mine = source(store, max_payload=10)
+        return mine, MemorySource([*few, *log(number, 0, SYSTEM, 20)])
+    assert case == "withheld"
+    bare = [(entry, None) for entry, _ in many]
+    return source(store), MemorySource([*few, *bare, log(number, 1024, VENUE, 21)[20]])
+
+
+@pytest.mark.parametrize("mine_asks", [True, False], ids=["dials", "listens"])
+@pytest.mark.parametrize("case", ["quota", "blocked", "collection", "too large", "withheld"])
+def test_what_only_this_node_knows_to_refuse_ends_no_connection_with_an_honest_peer(
+    new_store: Made, monkeypatch: pytest.MonkeyPatch, case: str, mine_asks: bool
+) -> None:
+    """However much of it there is: all of it is reported, and later logs arrive."""
+    monkeypatch.setattr(limits, "MAX_REFUSED", 5)
+    monkeypatch.setattr(limits, "BATCH_ENTRIES", 2)
+    first = min((1, 2), key=lambda number: Author(number).key)
+    store = new_store()
+    mine, theirs = refusing(case, store, first)
+    reports = replicated(mine, theirs) if mine_asks else replicated(theirs, mine)[::-1]
+    assert reports[0].refusals == 20
+    assert {entry for entry, _ in log(3 - first, 1024, VENUE, 3)} <= contents(store)
+
+
 def test_an_entry_that_comes_twice_is_refused_twice(new_store: Made) -> None:
     mine = source(new_store(), policy=lambda: Policy(quotas=Quotas(author_entries=0)))
     [(entry, payload)] = log(3, 1, VENUE, 1)
-    refused = (Fate.REFUSED, Refusal.AUTHOR_QUOTA.sentence)
+    refused = (Fate.UNWANTED, Refusal.AUTHOR_QUOTA.sentence)
     assert take(mine, (entry, payload), (entry, payload), (entry, None)) == [refused] * 3
 
 
@@ -297,9 +336,19 @@ def test_a_payload_over_a_quota_is_not_told_as_taken(new_store: Made) -> None:
     store = new_store()
     mine = source(store, policy=lambda: Policy(quotas=Quotas(author_bytes=most)))
     assert take(mine, first, (second[0], None)) == [(Fate.NEW, ""), (Fate.NEW, "")]
-    assert take(mine, second) == [(Fate.REFUSED, Refusal.AUTHOR_QUOTA.sentence)]
+    assert take(mine, second) == [(Fate.UNWANTED, Refusal.AUTHOR_QUOTA.sentence)]
     with store.snapshot() as snapshot:
         assert [one.payload for one in snapshot.since(0, 10)] == [first[1], None]
+
+
+def test_a_blocked_authors_payload_is_refused_for_the_block_and_not_for_a_quota(
+    new_store: Made,
+) -> None:
+    [(entry, payload)] = log(3, 1, VENUE, 1)
+    rules = [Policy()]
+    mine = source(new_store(), [(entry, None)], policy=lambda: rules[-1])
+    rules.append(Policy().blocking_author(Author(3).key))
+    assert take(mine, (entry, payload)) == [(Fate.UNWANTED, Refusal.AUTHOR_BLOCKED.sentence)]
 
 
 def test_a_disk_with_little_room_takes_nothing(
@@ -362,7 +411,7 @@ def test_each_entry_of_a_batch_is_judged_by_what_came_before_it(new_store: Made)
     mine = source(store)
     first, second, third = log(1, 1, VENUE, 3)
     assert take(mine, (second[0], None), first, (second[0], None), first, (third[0], None)) == [
-        (Fate.REFUSED, NOT_KNOWN),
+        (Fate.UNWANTED, NOT_KNOWN),
         (Fate.NEW, ""),
         (Fate.NEW, ""),
         (Fate.KNOWN, ""),
@@ -406,7 +455,7 @@ def test_a_payload_over_this_nodes_limit_is_left_out_where_the_entry_can_be_with
     store = new_store()
     mine = source(store, max_payload=100)
     assert take(mine, user, user) == [(Fate.NEW, ""), (Fate.KNOWN, "")]
-    assert take(mine, system, asked=SYSTEM) == [(Fate.REFUSED, TOO_LARGE)]
+    assert take(mine, system, asked=SYSTEM) == [(Fate.UNWANTED, TOO_LARGE)]
     with store.snapshot() as snapshot:
         assert [one.payload for one in snapshot.since(0, 10)] == [None]
 

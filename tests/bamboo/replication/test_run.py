@@ -113,16 +113,19 @@ def test_a_peer_that_sends_nothing_but_what_is_refused_is_let_go(
 
     faced = face(MemorySource(), Role.RESPONDER, script)
     assert isinstance(faced.error, PeerError)
-    assert faced.error.message == "More than 10 entries had to be refused."
+    assert faced.error.message == (
+        "More than 10 entries came that break a rule or were not asked for."
+    )
     assert faced.error.abort is Abort.REFUSED
 
 
 def test_reasons_are_told_up_to_a_limit_and_all_are_counted() -> None:
     tally = Tally()
-    tally.count([Outcome(Fate.REFUSED, f"Reason {n}.") for n in range(100)] * 2)
+    tally.count([Outcome(Fate.REFUSED, f"Reason {n}.") for n in range(100)])
+    tally.count([Outcome(Fate.UNWANTED, f"Reason {n}.") for n in range(100)])
     report = tally.report()
     assert len(report.refused) == limits.MAX_REASONS
-    assert report.refusals == 200
+    assert (report.refusals, tally.faulty) == (200, 100)
     assert report.refused[0] == (OTHER_REASONS, 2 * (100 - limits.MAX_REASONS + 1))
 
 
