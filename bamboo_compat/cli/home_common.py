@@ -80,7 +80,7 @@ def confirm(act: Act, why: str, yes: bool, otherwise: SetsyncError | None = None
 
     danger = act.value
     if yes or sys.stdin.isatty():
-        common.say(f"Dangerous: {why} {danger.what}")
+        common.say(f"Dangerous: {common.printable(why)} {danger.what}")
     if yes:
         return
     if sys.stdin.isatty():

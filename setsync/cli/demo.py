@@ -175,13 +175,13 @@ class Node:
     def watch(self, words: Sequence[str], on_line: OnLine) -> dict[str, Any]:
         """Run a command, handing on its lines of progress as they come."""
         command = self.command(*words, "--json", "--progress", "json")
-        if self._is_stopped:
-            raise LocalError("The demo was stopped.")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             assert child.stdout is not None
             assert child.stderr is not None
             other: list[bytes] = []
             self._watched = child
+            if self._is_stopped:
+                _stop(child)
             try:
                 for line in child.stderr:
                     try:

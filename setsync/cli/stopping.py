@@ -16,6 +16,11 @@ _STANDARD = (0, 1, 2)
 
 def stop_in_order() -> None:
     """From here on both signals do what Ctrl-C does; one that is ignored stays so (nohup)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job. It stays deaf to Ctrl-C; but trio, where it runs, has a handler
+        # of its own only in place of Python's, and knows where it may not be interrupted.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _as_ctrl_c)
@@ -27,7 +32,7 @@ def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _let_go_of_terminals()
     ctrl_c = signal.getsignal(signal.SIGINT)
-    if callable(ctrl_c):  # trio's, while it runs: it knows where it may not be interrupted
+    if callable(ctrl_c):  # trio's, while it runs
         ctrl_c(signal.SIGINT, frame)
     else:
         raise KeyboardInterrupt

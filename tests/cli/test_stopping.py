@@ -7,6 +7,7 @@ import pty
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,32 @@ def test_one_that_was_started_deaf_to_ctrl_c_can_still_be_ended(
     with waiting(*words, deaf_to="INT") as child:
         child.send_signal(how)
         assert child.wait(PATIENCE) == 130
+
+
+TRIO = """
+import trio
+from setsync.cli.stopping import stop_in_order
+
+stop_in_order()
+print("here", flush=True)
+trio.run(trio.sleep_forever)
+"""
+
+
+def test_one_that_is_deaf_to_ctrl_c_is_ended_where_trio_may_be_interrupted() -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", TRIO],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
+        _, complaint = child.communicate(timeout=PATIENCE)
+    assert complaint.rstrip().endswith(b"KeyboardInterrupt")
+    assert b"weird" not in complaint
+    assert b"ignored" not in complaint
 
 
 def test_one_under_nohup_goes_on_when_the_terminal_is_closed(node: Shell, other: Shell) -> None:
