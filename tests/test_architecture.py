@@ -254,6 +254,7 @@ BAMBOO_ROOMS: dict[str, tuple[str, ...]] = {
         "setsync.model",
         "setsync.node",
         "setsync.store.contract",
+        "setsync.store.durable",
     ),
     "decisions": (
         "bamboo_compat.decisions",

@@ -52,7 +52,5 @@ def is_hash(tagged: bytes) -> bool:
 
 
 def is_hash_of(tagged: bytes, data: bytes) -> bool:
-    """Whether the tagged hash is that of `data`, in its own flavour."""
-    if len(tagged) == PREFIX + 0x40:
-        return blake2b(data).digest() == tagged[PREFIX:]
-    return bool(blake3(data).digest() == tagged[PREFIX:])
+    """Whether these bytes are a tagged hash, and that of `data`, in its own flavour."""
+    return is_hash(tagged) and hash_of(flavour_of(tagged), data) == tagged

@@ -15,9 +15,10 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from bamboo_compat.core.entry import decode as decode_bamboo
+from bamboo_compat.core.yamf import is_hash_of
 from bamboo_compat.homes.errors import ArchiveError
 from bamboo_compat.homes.fields import Fields, counted, text_of
-from bamboo_compat.homes.ledger import Ledger, Place, is_hash_of, ledgers
+from bamboo_compat.homes.ledger import Ledger, Place, ledgers
 from bamboo_compat.homes.limits import MAX_ARCHIVE_HEADS, MAX_LEDGER_NUMBER, MAX_SECTION
 from bamboo_compat.homes.marriages import marriages, open_homes, statements_in
 from bamboo_compat.set.index import BambooIndex
@@ -29,8 +30,8 @@ from bamboo_compat.statements.reading import open_statements
 from setsync.errors import InvalidEntryError
 from setsync.limits import COMMIT_ENTRIES, ENTRY_BATCH, MAX_COLLECTION_NAME, MAX_HEADER, MAX_PAYLOAD
 from setsync.model.entry import Entry, UnverifiedEntry, verify
-from setsync.node.durable import sync_folder
 from setsync.store.contract import EntryStore, Origin
+from setsync.store.durable import sync_to_disk
 
 MAGIC = b"setsync archive\0"
 VERSION = 1
@@ -176,7 +177,7 @@ def _check_author(contents: Contents, entry: Entry) -> None:
 
 def _prove(contents: Contents, entry: Entry) -> None:
     """Heads are signed by nobody; the entry that one is about is."""
-    if not contents.unproven or entry.collection in _STATEMENT_COLLECTIONS:
+    if not contents.unproven or entry.header[0] > 1:  # of the native format
         return
     said = decode_bamboo(entry.header)
     head = contents.heads.get(said.log_id)
@@ -427,8 +428,8 @@ def unproven(store: EntryStore, contents: Contents) -> list[Consequence]:
     return [
         Consequence(
             log_id,
-            f"The archive says that entry {place.seq_num} of log {log_id} was signed, and nobody "
-            "has it.",
+            f"The archive says that entry {place.seq_num} of log {log_id} was signed, and "
+            "neither the archive nor this node has it.",
         )
         for log_id, place in missing
     ]
@@ -494,7 +495,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], Contents]) -> Contents:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
-        sync_folder(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be written: {error.strerror}.") from error
     return contents

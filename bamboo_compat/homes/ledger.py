@@ -39,12 +39,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from bamboo_compat.core.yamf import PREFIX, Flavour, hash_of
+from bamboo_compat.core.yamf import PREFIX, is_hash_of
 from bamboo_compat.homes.errors import LedgerError, NumberUsedError
 from bamboo_compat.homes.fields import Fields, counted
 from bamboo_compat.homes.limits import MAX_LEDGER_NUMBER
 from setsync.limits import MAX_HEADER, MAX_PAYLOAD
-from setsync.node.durable import sync_folder
+from setsync.store.durable import sync_to_disk
 
 FOLDER = "ledger"
 SLOT = 128
@@ -217,7 +217,7 @@ class Ledger:
             finally:
                 os.close(descriptor)
             if is_new:
-                sync_folder(path.parent)
+                sync_to_disk(path.parent)
         except OSError as error:
             raise LedgerError(f"{path} cannot be written: {error.strerror}.") from error
 
@@ -226,7 +226,7 @@ class Ledger:
             for folder in (self._folder.parent, self._folder):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, exist_ok=True)
-                    sync_folder(folder.parent)
+                    sync_to_disk(folder.parent)
         except OSError as error:
             raise LedgerError(f"{self._folder} cannot be made: {error.strerror}.") from error
 
@@ -301,12 +301,6 @@ def ledgers(directory: Path, author: bytes) -> Iterator[Ledger]:
     for name in names:
         if name.isascii() and name.isdigit() and len(name) <= _NAME_DIGITS:
             yield Ledger(directory, author, int(name))
-
-
-def is_hash_of(tagged: bytes, header: bytes) -> bool:
-    """Whether a tagged hash is that of an entry."""
-    flavour = next((one for one in Flavour if tagged.startswith(one.value)), None)
-    return flavour is not None and hash_of(flavour, header) == tagged
 
 
 def _lengths(header: bytes, payload: bytes) -> bytes:

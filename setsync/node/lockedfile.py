@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from setsync.errors import LocalError, NewerFormatError, SetsyncError
-from setsync.node.durable import sync_folder
 from setsync.node.filelock import lock_file
+from setsync.store.durable import sync_to_disk
 
 T = TypeVar("T")
 
@@ -156,6 +156,6 @@ class LockedFile(Generic[T]):
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(self.path)
-            sync_folder(self.path.parent)
+            sync_to_disk(self.path.parent)
         except OSError as error:
             raise self._format.error(f"{self.path} cannot be written: {error.strerror}.") from error

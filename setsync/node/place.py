@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from setsync.errors import PlaceFileError
-from setsync.node.durable import sync_folder
+from setsync.store.durable import sync_to_disk
 
 PLACE_FILE = "place.json"
 _FORMAT = 1
@@ -80,7 +80,7 @@ def record_place(directory: Path, place: Place | None = None) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(directory / PLACE_FILE)
-        sync_folder(directory)
+        sync_to_disk(directory)
     except OSError as error:
         raise PlaceFileError(f"{draft} cannot be written: {error.strerror}.") from error
 

@@ -26,11 +26,11 @@ from pathlib import Path
 
 from setsync.errors import DamagedStoreError, StoreError, StoreFullError, StoreInUseError
 from setsync.limits import MAP_SIZE, MIB, OWN_RESERVE
+from setsync.store.durable import sync_to_disk
 from setsync.store.environment import (
     DATA_FILE,
     LOCK_FILE,
     ClosedFile,
-    sync_to_disk,
     verify_file,
 )
 from setsync.store.lmdb_store import Store

@@ -31,6 +31,7 @@ import lmdb.verify
 from setsync import limits
 from setsync.errors import DamagedStoreError, StoreBusyError, StoreError, StoreFullError
 from setsync.limits import GIB, MAP_SIZE, MAX_READERS, MIB
+from setsync.store.durable import sync_to_disk
 from setsync.store.layout import MAX_TABLES
 from setsync.store.turns import Turns
 
@@ -470,15 +471,6 @@ def _translate(error: Exception, path: Path) -> StoreError:
     if "No space" in str(error) or ("Input/output" in str(error) and free < 16 * MIB):
         return StoreFullError(f"The disk of {path} is full ({free // 1024} KiB free).")
     return StoreError(f"The store {path} failed: {error}.")
-
-
-def sync_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _live_bytes(stats: Sequence[Mapping[str, int]]) -> int:

@@ -49,6 +49,7 @@ from setsync.store.contract import (
     Usage,
     Withheld,
 )
+from setsync.store.durable import sync_to_disk
 from setsync.store.environment import (
     DATA_FILE,
     LOCK_FILE,
@@ -56,7 +57,6 @@ from setsync.store.environment import (
     Environment,
     Table,
     Transaction,
-    sync_to_disk,
 )
 from setsync.store.guests import GuestTables, add_to_indexes, indexes_for, is_open
 from setsync.store.nodes import LmdbNodes, get_number, get_record

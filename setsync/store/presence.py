@@ -19,7 +19,8 @@ from pathlib import Path
 
 from setsync import limits
 from setsync.errors import StoreBusyError, StoreError, StoreInUseError
-from setsync.store.environment import sync_to_disk, verify_file
+from setsync.store.durable import sync_to_disk
+from setsync.store.environment import verify_file
 from setsync.store.turns import describe, had_within
 
 FOLDER = "open"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from bamboo_compat.core.yamf import Flavour, hash_of
 from bamboo_compat.homes import archive
 from bamboo_compat.homes.archive import About, check_archive, consequences, export, take, unproven
 from bamboo_compat.homes.errors import ArchiveError, LedgerError, PassphraseError
@@ -16,7 +17,7 @@ from bamboo_compat.homes.joining import join
 from bamboo_compat.homes.ledger import Ledger, Place
 from bamboo_compat.homes.sealing import SEALED_BYTES, seal, unseal
 from setsync.limits import KIB
-from setsync.model.entry import UnverifiedEntry
+from setsync.model.entry import UnverifiedEntry, make_entry
 from tests.bamboo.histories import member
 from tests.bamboo.homes import scenes
 from tests.bamboo.homes.scenes import CODE, NOW, Person, Road, key_of
@@ -178,12 +179,27 @@ def test_a_head_is_proven_by_its_entry_there_or_here_and_by_nothing_else(
         [one] = unproven(me.store, check_archive(io.BytesIO(content)))
         assert one.log_id == log_id
         assert one.what == (
-            f"The archive says that entry {place.seq_num} of log {log_id} was signed, and nobody "
-            "has it."
+            f"The archive says that entry {place.seq_num} of log {log_id} was signed, and "
+            "neither the archive nor this node has it."
         )
     with scenes.author(tmp_path / "new", 9) as new:
         found = check_archive(io.BytesIO(bare(me, 1024, last)))
         assert [one.log_id for one in unproven(new.store, found)] == [1024]
+
+
+def test_entries_of_the_native_format_prove_no_head_and_refuse_no_archive(me: Person) -> None:
+    """Here before a head's own entry, and alone."""
+    made = make_entry(me.key, "notes", b"hi", NOW)
+    note = UnverifiedEntry(made.collection, made.header, made.payload)
+    header, payload = Author().append()
+    last = hash_of(Flavour.YASMF, header)
+    own = UnverifiedEntry("bamboo/rfc0001/unknown", header, payload)
+    for entries, without in (([note, own], set()), ([note], {1024})):
+        target = io.BytesIO()
+        archive.write_archive(target, About(me.author, NOW), [(1024, Place(1, last))], entries)
+        contents = check_archive(io.BytesIO(target.getvalue()))
+        assert contents.unproven == without
+        assert contents.entries == len(entries)
 
 
 def test_a_ledger_that_cannot_be_read_refuses_an_archive_before_anything_is_taken(

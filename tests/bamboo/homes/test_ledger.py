@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bamboo_compat.core import verify_log
 from bamboo_compat.core.entry import decode
 from bamboo_compat.core.lipmaa import has_lipmaalink, lipmaa
-from bamboo_compat.core.yamf import Flavour, hash_of
+from bamboo_compat.core.yamf import Flavour, hash_of, is_hash_of
 from bamboo_compat.homes.errors import LedgerError, NextRefusedError, NumberUsedError
 from bamboo_compat.homes.ledger import SLOT, Ledger, Place, ledgers
 from bamboo_compat.homes.signing import NextArgs, next_args, sign_next
@@ -30,6 +30,15 @@ ROOT = Path(__file__).parents[3]
 def hash_at(number: int, word: bytes = b"") -> bytes:
     """A tagged hash of nothing in particular."""
     return hash_of(Flavour.YASMF, word + b"%d" % number)
+
+
+def test_a_hash_is_that_of_bytes_with_its_prefix_and_length_and_in_no_other_form() -> None:
+    for flavour in Flavour:
+        tagged = hash_of(flavour, b"x")
+        assert is_hash_of(tagged, b"x")
+        assert not is_hash_of(tagged, b"y")
+        for wrong in (b"\1" + tagged[1:], tagged[:1] + b"\x21" + tagged[2:], tagged[:-1], b""):
+            assert not is_hash_of(wrong, b"x")
 
 
 @pytest.fixture
