@@ -124,9 +124,11 @@ class Invite:
         made, expires, uses = (found[name] for name in ("made", "expires", "uses"))
         name, revoked = found["name"], found["revoked"]
         if not all(type(number) is int for number in (made, expires, uses)):
-            raise ValueError(f"the invite {digest[:4].hex()} has times or uses that are none")
+            raise ValueError(f"the invite {digest[:4].hex()} has times or uses that are no numbers")
         if not isinstance(name, str) or type(revoked) is not bool:
-            raise ValueError(f"the invite {digest[:4].hex()} has no name, or may be revoked")
+            raise ValueError(
+                f"the invite {digest[:4].hex()} has no name, or does not say whether it was revoked"
+            )
         groups = groups_in(found.get("groups", []))
         return cls(digest, made, expires, uses, name, groups, revoked)
 

@@ -72,18 +72,24 @@ def test_invites_are_kept_as_they_were_made(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "about",
-    [{"made": True}, {"uses": "1"}, {"name": None}, {"name": "x" * 1_000}, {"revoked": 0}],
+    ("about", "why"),
+    [
+        ({"made": True}, "times or uses that are no numbers"),
+        ({"uses": "1"}, "times or uses that are no numbers"),
+        ({"name": None}, "no name, or does not say whether it was revoked"),
+        ({"name": "x" * 1_000}, "A name has at most"),
+        ({"revoked": 0}, "no name, or does not say whether it was revoked"),
+    ],
 )
 def test_an_invite_that_cannot_be_is_told_and_the_file_is_not_read(
-    server: Server, about: dict[str, object]
+    server: Server, about: dict[str, object], why: str
 ) -> None:
     invite = server.invite()
     path = server.directory.path / "homes.json"
     found = json.loads(path.read_text())
     found["invites"][invite.digest.hex()] |= about
     path.write_text(json.dumps(found))
-    with pytest.raises(HomesFileError, match="is not a list of homes"):
+    with pytest.raises(HomesFileError, match=f"is not a list of homes.*{why}"):
         _ = server.homes
 
 
