@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from bamboo_compat.cli.home_common import (
     yes_option,
 )
 from setsync.cli import common
+
+if TYPE_CHECKING:
+    from bamboo_compat.homes.joining import Left
 
 
 @click.command(epilog="Example: setsync home join setsync://KEY@example.org:7717 CODE")
@@ -73,23 +77,29 @@ def leave(
         check_in_place(me)
         homes = open_homes(joining.my_marriages(me))
         noted = joining.my_home(me)
-        if without_server:
-            if homes:
-                places = " and ".join(one.place for one in homes)
-                confirm(Act.DIVORCE, f"You leave {places}.", yes)
-            left = joining.leave(me, None, reason)
-        elif not homes:
-            left = joining.leave(me, None, reason)
+        if without_server and homes:
+            places = " and ".join(one.place for one in homes)
+            confirm(Act.DIVORCE, f"You leave {places}.", yes)
+        if without_server or not homes:
+            told = [joining.leave(me, None, reason)]
         else:
-            left = []
+            told = []
             for one in homes:
                 is_noted = noted is not None and noted.server == one.server
                 url = noted.url if noted is not None and is_noted else one.url
-                left += joining.leave(me, road_of(me.directory, url), reason, one.server)
+                told.append(joining.leave(me, road_of(me.directory, url), reason, one.server))
+    _tell_left(told, as_json)
+
+
+def _tell_left(told: list[Left], as_json: bool) -> None:
+    left = [one for each in told for one in each.homes]
+    untold = [each.untold for each in told if each.untold]
     if as_json:
-        common.print_json({"left": [marriage_json(one) for one in left]})
-    elif left:
-        for one in left:
-            common.say(f"Left {one.place}.")
-    else:
+        common.print_json({"left": [marriage_json(one) for one in left], "untold": untold})
+        return
+    for one in left:
+        common.say(f"Left {one.place}.")
+    for why in untold:
+        common.say(f"The goodbye holds; the home did not take it: {common.printable(why)}")
+    if not left:
         common.say("You had left already.")

@@ -16,6 +16,7 @@ from bamboo_compat.homes.errors import AlreadyMarriedError, HomeRefusedError, No
 from bamboo_compat.homes.limits import (
     MAX_ARCHIVE_HEADS,
     MAX_HEADS,
+    MAX_PAGES,
     MAX_STATEMENTS,
     WINDOW_MS,
 )
@@ -33,7 +34,7 @@ from bamboo_compat.homes.messages import (
     Who,
 )
 from bamboo_compat.homes.publishing import signed_number
-from bamboo_compat.homes.roads import HomeInviteError, Road
+from bamboo_compat.homes.roads import HomeInviteError, Road, Script
 from bamboo_compat.set.appending import append_lock
 from bamboo_compat.statements.format import Statement, decode
 from bamboo_compat.statements.kinds import Goodbye, Hello, Said, Topic, Welcome
@@ -95,7 +96,12 @@ def who_is_there(me: Me, road: Road, code: bytes = b"", server: bytes | None = N
 
     Raises PeerIdentityError, HomeInviteError, PeerError and its kinds.
     """
-    answer = road.ask(Who(code))
+    return road.talk(_who(me, road, code, server))
+
+
+def _who(me: Me, road: Road, code: bytes = b"", server: bytes | None = None) -> Script[IAm]:
+    """See `who_is_there`."""
+    answer = yield Who(code)
     if not isinstance(answer, IAm):
         raise PeerError("The home answered another question than the one it was asked.")
     known = my_home(me)
@@ -191,10 +197,17 @@ def say(me: Me, said: Said) -> Statement:
 # --- leaving ------------------------------------------------------------------------------
 
 
-def leave(
-    me: Me, road: Road | None, reason: str = "", server: bytes | None = None
-) -> list[Marriage]:
-    """Say goodbye to every open home, or to the one of a `server`; those that were left.
+@dataclass(frozen=True)
+class Left:
+    """The homes that were left. `untold`: why the one at the end of the road did not take the
+    goodbye, which holds all the same; empty where it did, or nobody was to be told."""
+
+    homes: list[Marriage]
+    untold: str = ""
+
+
+def leave(me: Me, road: Road | None, reason: str = "", server: bytes | None = None) -> Left:
+    """Say goodbye to every open home, or to the one of a `server`.
 
     The goodbye goes to the home along the road, and with the next sync everywhere. Without a road
     nobody is asked. What was left before is told again, so that this may be repeated.
@@ -207,20 +220,26 @@ def leave(
     if road is not None:
         there = who_is_there(me, road)
         open_ = [one for one in open_ if one.server == there.node]
-    last = None
+    last, untold = None, ""
     for one in open_:
         last = say(me, Goodbye(one.hello.id, reason))
     if road is not None:
-        tell(me, road, last)
+        try:
+            tell(me, road, last)
+        except PeerError as error:
+            untold = error.message
     with homes_file(me.directory.path).changing() as draft:
         mine = draft.value.mine.get(me.author)
         if mine is not None and (server is None or mine.server == server):
             del draft.value.mine[me.author]
-    return open_
+    return Left(open_, untold)
 
 
 def tell(me: Me, road: Road, last: Statement | None = None) -> None:
-    """Bring my statements up to `last` (the latest if None) to a home. Raises PeerError."""
+    """Bring my statements up to `last` (the latest if None) to a home.
+
+    Raises PeerError and its kinds; HomeRefusedError also where it did not keep all of them.
+    """
     with me.store.snapshot() as snapshot:
         chain = statements_in(snapshot).chain(me.author, Topic.HOMES)
     last = last or chain.latest
@@ -245,11 +264,18 @@ def heads_there(me: Me, road: Road, log_ids: list[int]) -> dict[int, bytes]:
 
     Raises PeerError and its kinds.
     """
-    there = who_is_there(me, road)
+    return road.talk(_all_heads(me, road, log_ids))
+
+
+def _all_heads(me: Me, road: Road, log_ids: list[int]) -> Script[dict[int, bytes]]:
+    """See `heads_there`."""
+    there = yield from _who(me, road)
     found: dict[int, bytes] = {}
-    for start in range(0, len(log_ids), MAX_HEADS):
+    for page, start in enumerate(range(0, len(log_ids), MAX_HEADS), 1):
+        if not page % MAX_PAGES:
+            there = yield from _who(me, road, server=there.node)
         asked = tuple(log_ids[start : start + MAX_HEADS])
-        answer = road.ask(sign_heads(me.key, there, asked))
+        answer = yield sign_heads(me.key, there, asked)
         if not isinstance(answer, Are) or tuple(one for one, _ in answer.heads) != asked:
             raise PeerError("The home answered another question than the one it was asked.")
         found |= dict(answer.heads)
@@ -262,11 +288,19 @@ def logs_there(me: Me, road: Road, server: bytes) -> dict[int, bytes]:
 
     Raises PeerError and its kinds; PeerError also for an answer that cannot be.
     """
-    there = who_is_there(me, road, server=server)
+    return road.talk(_all_logs(me, road, server))
+
+
+def _all_logs(me: Me, road: Road, server: bytes) -> Script[dict[int, bytes]]:
+    """See `logs_there`."""
+    there = yield from _who(me, road, server=server)
     found: dict[int, bytes] = {}
-    first = 0
+    first, pages = 0, 0
     while first <= _LAST_LOG:
-        page = _page(me, road.ask(sign_logs(me.key, there, first)), first)
+        pages += 1
+        if not pages % MAX_PAGES:
+            there = yield from _who(me, road, server=server)
+        page = _page(me, (yield sign_logs(me.key, there, first)), first)
         if not page:
             break
         found |= page

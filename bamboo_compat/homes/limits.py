@@ -16,6 +16,13 @@ MAX_HEADS = 128
 MAX_QUESTIONS = 64
 # One question and its answer, in all.
 QUESTION_SECONDS = 10.0
+# A home that has answered, and then takes no connection, is dialled again so often, each time
+# after so long: five connections a second are taken from one address.
+REDIALS = 5
+REDIAL_SECONDS = 1.0
+# Pages of logs that one look at a home's clock is good for: all of them, each within
+# QUESTION_SECONDS, end in half the window that is signed with it.
+MAX_PAGES = 16
 # How long a home, or a peer, is waited for before an entry is signed. A person waits too.
 HEADS_SECONDS = 3.0
 # Peers that are asked for our own head before it is followed; the home is asked besides.

@@ -34,7 +34,7 @@ from bamboo_compat.homes.marriages import Marriage, open_homes
 from bamboo_compat.homes.roads import Road
 from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
-from setsync.errors import PeerError, UsageError
+from setsync.errors import PeerError, PeerGoneError, UsageError
 from setsync.model.entry import entry_id
 from setsync.node.lockedfile import Format, LockedFile
 
@@ -177,6 +177,12 @@ def _check(me: Me, ways: Ways, move: Move, code: bytes) -> None:
     for home in _old_homes(me, move):
         try:
             heads = logs_there(me, ways.road(move.old_url or home.url), home.server)
+        except PeerGoneError as error:
+            # Somebody is there, and may only be busy: no reason to do without its answer.
+            raise MigrationError(
+                f"{home.place} did not say what it has ({error.message}). Try again later; if it "
+                "never will, 'setsync home leave --without-server' comes first."
+            ) from error
         except (PeerError, UsageError) as error:
             ways.divorce(home, error.message)
         else:

@@ -1,5 +1,8 @@
 """Ways to a home: the secure channel, or HTTP. One question goes there, one answer comes back.
 
+Who has many questions writes them as a script, so that they go over one connection: a node takes
+few a second from one address, and an author may have thousands of logs.
+
 `setsync://KEY@host:port` says whose key is there. `http://host:port` and `https://host:port` do
 not, unless it stands before the host as there; then whoever answers is asked who it is, and that
 key holds from then on. HTTP without TLS is for this machine only, since an invite goes with it.
@@ -12,7 +15,7 @@ import ipaddress
 import queue
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -21,7 +24,13 @@ from urllib.parse import urlsplit
 import trio
 
 from bamboo_compat.homes.errors import HomeRefusedError
-from bamboo_compat.homes.limits import MAX_MESSAGE, MAX_QUESTIONS, QUESTION_SECONDS
+from bamboo_compat.homes.limits import (
+    MAX_MESSAGE,
+    MAX_QUESTIONS,
+    QUESTION_SECONDS,
+    REDIAL_SECONDS,
+    REDIALS,
+)
 from bamboo_compat.homes.messages import (
     PROTOCOL,
     Answer,
@@ -46,6 +55,7 @@ from setsync.node.node import connect_securely
 
 PATH = "/home/join"
 CONTENT_TYPE = "application/octet-stream"
+_BUSY = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
 _LENGTH_BYTES = 4
 _HANG_UP_SECONDS = 1.0
 _KEY = re.compile("[0-9a-f]{64}")
@@ -54,6 +64,12 @@ _OF_INVITES = (Why.NO_SUCH_INVITE, Why.USED_UP, Why.EXPIRED, Why.REVOKED)
 
 class HomeInviteError(InviteError):
     """The operator of the server makes invites with 'setsync home invite create'."""
+
+
+Found = TypeVar("Found")
+
+Script = Generator[Question, Answer, Found]
+"""Yields questions, gets their answers, which are no refusals, and returns what it found."""
 
 
 class Road(Protocol):
@@ -70,10 +86,13 @@ class Road(Protocol):
     def ask(self, question: Question) -> Answer:
         """The answer, which is no refusal. Raises PeerError and its kinds."""
 
+    def talk(self, script: Script[Found]) -> Found:
+        """Ask what a script asks. Raises what the script raises, PeerError and its kinds."""
+
 
 @dataclass(frozen=True)
 class Secure:
-    """Over the node's own channel. Each question is a connection of its own."""
+    """Over the node's own channel."""
 
     address: Address
     identity: Identity = field(repr=False)
@@ -91,7 +110,15 @@ class Secure:
 
     def ask(self, question: Question) -> Answer:
         """See `Road`."""
-        return trio.run(ask_securely, self.address, self.identity, self.network, question)
+        return self.talk(_one(question))
+
+    def talk(self, script: Script[Found]) -> Found:
+        """See `Road`; over one connection, as long as the other side keeps it."""
+        return trio.run(talk_on, self._dial, self.address.place, script)
+
+    async def _dial(self) -> trio.abc.Stream:
+        channel = await connect_securely(self.address, self.identity, self.network, PROTOCOL)
+        return channel.stream
 
 
 @dataclass(frozen=True)
@@ -108,9 +135,15 @@ class Web:
         """See `Road`."""
         headers = {"Content-Type": CONTENT_TYPE, "Accept": CONTENT_TYPE}
         status, content = self.post(PATH, encode(question), headers, MAX_MESSAGE)
+        if status in _BUSY:
+            raise PeerGoneError(f"{self.url} is busy: it answers {status} to {PATH}.")
         if status != http.client.OK:
             raise PeerError(f"{self.url} has no homes: it answers {status} to {PATH}.")
         return _taken(read_answer(content))
+
+    def talk(self, script: Script[Found]) -> Found:
+        """See `Road`; each question is a request of its own."""
+        return play(self.ask, script)
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], limit: int
@@ -140,9 +173,6 @@ class Web:
     def _connect(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self.scheme == "https" else http.client.HTTPConnection
         return kind(self.host, self.port, timeout=QUESTION_SECONDS)
-
-
-Found = TypeVar("Found")
 
 
 def _within(seconds: float, work: Callable[[], Found]) -> Found:
@@ -205,29 +235,101 @@ def _is_here(host: str) -> bool:
         return False
 
 
-async def ask_securely(
-    address: Address, identity: Identity, network: NetworkKey | None, question: Question
-) -> Answer:
-    """One question to the home at an address. Raises PeerError and its kinds."""
-    channel = await connect_securely(address, identity, network, PROTOCOL)
+# --- scripts ------------------------------------------------------------------------------
+
+
+def play(ask: Callable[[Question], Answer], script: Script[Found]) -> Found:
+    """Ask what a script asks; what it returns."""
     try:
-        with trio.fail_after(QUESTION_SECONDS):
-            await send_message(channel.stream, encode(question))
-            content = await receive_message(channel.stream)
-    except trio.TooSlowError as error:
-        raise PeerTimeoutError(
-            f"{address.place} was silent for {QUESTION_SECONDS:.0f} s."
-        ) from error
-    except trio.BrokenResourceError as error:
-        raise PeerGoneError(f"{address.place} closed the connection.") from error
+        question = next(script)
+        while True:
+            question = script.send(ask(question))
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+
+
+def _one(question: Question) -> Script[Answer]:
+    return (yield question)
+
+
+async def talk_on(dial: Dial, place: str, script: Script[Found]) -> Found:
+    """Ask what a script asks over connections that `dial` makes to `place`: one for
+    MAX_QUESTIONS. Where a home has answered before, one that breaks is made anew, REDIALS times
+    for a question: each may be asked twice.
+
+    Raises what the script raises, PeerError and its kinds.
+    """
+    line = _Line(dial, place)
+    try:
+        question = next(script)
+        while True:
+            question = script.send(await line.ask(question))
+    except StopIteration as end:
+        found: Found = end.value
+        return found
     finally:
-        await hang_up(channel.stream)
-    if content is None:
-        raise PeerGoneError(
-            f"{address.place} closed the connection without an answer: it does not talk to you, "
-            "or is busy."
-        )
-    return _taken(read_answer(content))
+        await line.hang_up()
+
+
+class _Line:
+    """A connection that is there whenever something is asked on it."""
+
+    def __init__(self, dial: Dial, place: str) -> None:
+        self._dial = dial
+        self._place = place
+        self._stream: trio.abc.Stream | None = None
+        self._asked = 0
+        self._has_answered = False
+
+    async def ask(self, question: Question) -> Answer:
+        """See `Road`."""
+        for _ in range(REDIALS):
+            try:
+                return await self._ask(question)
+            except PeerGoneError:
+                if not self._has_answered:
+                    raise
+            await self.hang_up()
+            await trio.sleep(REDIAL_SECONDS)
+        return await self._ask(question)
+
+    async def hang_up(self) -> None:
+        """The next question begins a new connection."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await hang_up(stream)
+
+    async def _ask(self, question: Question) -> Answer:
+        if self._asked == MAX_QUESTIONS:
+            await self.hang_up()
+        if self._stream is None:
+            self._stream, self._asked = await self._dial(), 0
+        self._asked += 1
+        content = await self._exchange(self._stream, encode(question))
+        self._has_answered = True
+        return _taken(read_answer(content))
+
+    async def _exchange(self, stream: trio.abc.Stream, message: bytes) -> bytes:
+        try:
+            with trio.fail_after(QUESTION_SECONDS):
+                await send_message(stream, message)
+                content = await receive_message(stream)
+        except trio.TooSlowError as error:
+            raise PeerTimeoutError(
+                f"{self._place} was silent for {QUESTION_SECONDS:.0f} s."
+            ) from error
+        except trio.BrokenResourceError as error:
+            raise PeerGoneError(f"{self._place} closed the connection.") from error
+        if content is None:
+            raise PeerGoneError(
+                f"{self._place} closed the connection without an answer: it does not talk to you, "
+                "or is busy."
+            )
+        return content
+
+
+Dial = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 def _taken(answer: Answer) -> Answer:
@@ -285,12 +387,15 @@ __all__ = [
     "CONTENT_TYPE",
     "MAX_QUESTIONS",
     "PATH",
+    "Found",
     "Road",
+    "Script",
     "Secure",
     "Web",
-    "ask_securely",
     "hang_up",
+    "play",
     "receive_message",
     "road_to",
     "send_message",
+    "talk_on",
 ]

@@ -9,6 +9,7 @@ from types import ModuleType
 import setsync.errors
 from bamboo_compat.decisions import errors as decisions
 from bamboo_compat.homes import errors as homes
+from bamboo_compat.set import shelf
 from setsync.limits import MAX_HOOK_BACKLOG, SHUTDOWN_GRACE
 from setsync.node.config import DataDirectory
 from tests.helpers import keys
@@ -33,7 +34,7 @@ def test_every_refusal_stands_in_the_table_with_its_exit_code() -> None:
         for row in _rows("When something is refused")
         for code in re.findall("`([a-z_]+)`", row[0])
     }
-    own = _told_by(setsync.errors) | OTHERS
+    own = _told_by(setsync.errors) | _told_by(shelf) | OTHERS
     assert own <= found
     assert found - own <= _told_by(homes) | _told_by(decisions)
     assert _told_by(homes) <= found

@@ -11,7 +11,7 @@ from bamboo_compat.homes.answering import Context, Refusals, handle_join
 from bamboo_compat.homes.book import Homes, homes_file
 from bamboo_compat.homes.joining import Me
 from bamboo_compat.homes.messages import Answer, Join, Question, encode, read_answer
-from bamboo_compat.homes.roads import _taken
+from bamboo_compat.homes.roads import Found, Script, _taken, play
 from bamboo_compat.statements.format import Statement
 from bamboo_compat.statements.kinds import Hello
 from bamboo_compat.statements.make import make
@@ -113,6 +113,10 @@ class Road:
     def ask(self, question: Question) -> Answer:
         """See `bamboo_compat.homes.roads.Road`."""
         return _taken(self.server.ask(question))
+
+    def talk(self, script: Script[Found]) -> Found:
+        """See `bamboo_compat.homes.roads.Road`."""
+        return play(self.ask, script)
 
 
 def hello_of(number: int, server: Server, before: Statement | None = None) -> Entry:

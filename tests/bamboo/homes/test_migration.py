@@ -27,7 +27,7 @@ from bamboo_compat.set.index import BambooIndex
 from bamboo_compat.set.reading import Reader
 from bamboo_compat.statements.kinds import Topic
 from bamboo_compat.statements.reading import open_statements
-from setsync.errors import PeerUnreachableError, UsageError
+from setsync.errors import PeerGoneError, PeerUnreachableError, UsageError
 from setsync.model.entry import UnverifiedEntry, verify
 from setsync.node.lockedfile import LockedFile
 from setsync.store.lmdb_store import Store
@@ -310,6 +310,36 @@ def test_an_old_home_at_no_place_that_can_be_asked_is_as_one_that_does_not_answe
         world.move()
     world.may_divorce = True
     world.move()
+    check_moved(world)
+
+
+def test_an_old_home_that_is_there_and_busy_is_not_divorced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even by who has confirmed everything: later it will say what it has."""
+    world.may_divorce = True
+    real = _Road.ask
+
+    def ask(self: _Road, question: Question) -> Answer:
+        if self.server is world.old and isinstance(question, Logs):
+            raise PeerGoneError("It closed the connection.")
+        return real(self, question)
+
+    monkeypatch.setattr(_Road, "ask", ask)
+    with pytest.raises(MigrationError, match=r"It closed the connection.*--without-server"):
+        world.move()
+    assert world.told == []
+    assert _is_at_old(world)
+    monkeypatch.undo()
+    world.move()
+    check_moved(world)
+
+
+def test_an_old_home_that_does_not_take_the_goodbye_holds_up_no_move(world: World) -> None:
+    """It has blocked the author since."""
+    with world.old.directory.policy.changing() as draft:
+        draft.value = draft.value.blocking_author(world.me.author, "anna")
+    assert world.move() == list(STEPS)
     check_moved(world)
 
 

@@ -122,12 +122,26 @@ def test_an_author_joins_publishes_and_leaves(a: Home, me: Path) -> None:
     assert len(contents(a.data)) == 3
     left = told("home-left", "home", "leave", "--data", me)
     assert len(left["left"]) == 1
+    assert left["untold"] == []
     assert told("home-status", "home", "status", "--data", me)["home"] is None
     [client] = told("home-clients", "home", "clients", "--data", a.data)["clients"]
     assert client["state"] == "left"
     said = a.stop()
     assert said.code == 0
     assert '"state": "failed"' not in said.stderr, "visits about homes end in order"
+
+
+def test_a_home_that_has_blocked_its_author_is_left_and_the_author_is_told(
+    a: Home, me: Path
+) -> None:
+    assert join(me, a, code_of(a)).code == 0
+    author = told("home-status", "home", "status", "--data", me)["author"]
+    assert run("policy", "block", "author", author, "--data", a.data).code == 0
+    left = told("home-left", "home", "leave", "--data", me)
+    assert [one["url"] for one in left["left"]] == [a.url]
+    [why] = left["untold"]
+    assert why == "Its author is blocked."
+    assert told("home-status", "home", "status", "--data", me)["home"] is None
 
 
 def test_a_wrong_used_or_revoked_code_is_refused_and_nothing_was_signed(a: Home, me: Path) -> None:
@@ -280,7 +294,8 @@ def test_a_head_without_its_entry_is_taken_only_by_who_wants_that(me: Path, tmp_
         write_archive(target, About(author_, 1), [(1024, place)], [])
     refused = run("home", "import", "--data", me, file, "--json")
     assert (refused.code, error_of(refused)) == (2, "not_confirmed")
-    assert "entry 4294967295 of log 1024 was signed, and nobody has it" in refused.stderr
+    said = "entry 4294967295 of log 1024 was signed, and neither the archive nor this node has it"
+    assert said in refused.stderr
     assert Act.IMPORT_HEADS.value.what in refused.stderr
     assert not (me / "ledger").exists()
     assert append(me, key, "one").code == 0

@@ -15,22 +15,24 @@ from bamboo_compat.homes.errors import (
     AlreadyMarriedError,
     BehindHeadError,
     CopiedDirectoryError,
-    HomeRefusedError,
     NotTheHomeError,
     TwoHomesError,
 )
 from bamboo_compat.homes.joining import (
+    Left,
     Me,
     heads_there,
     join,
     leave,
     logs_there,
     my_home,
+    my_marriages,
     sign_logs,
     who_is_there,
 )
 from bamboo_compat.homes.ledger import Ledger, Place
-from bamboo_compat.homes.messages import Answer, Are, Logs, Question, Refused, Why
+from bamboo_compat.homes.marriages import open_homes
+from bamboo_compat.homes.messages import Answer, Are, Logs, Question, Refused, Tell, Why
 from bamboo_compat.homes.publishing import (
     INDEX,
     DirectoryState,
@@ -43,7 +45,7 @@ from bamboo_compat.homes.publishing import (
 from bamboo_compat.homes.receipts import Receipts, is_for, make_receipt, read_receipt
 from bamboo_compat.set.appending import NextPlace
 from bamboo_compat.set.reading import Reader
-from setsync.errors import PeerError, PeerIdentityError, SetsyncError
+from setsync.errors import PeerError, PeerGoneError, PeerIdentityError, SetsyncError
 from setsync.model.entry import UnverifiedEntry, verify
 from setsync.node.config import DataDirectory
 from setsync.node.place import Place as Where
@@ -173,17 +175,39 @@ def test_a_server_with_another_key_than_in_the_url_is_not_spoken_to(a: Server, m
         leave(me, Road(a))
 
 
-def test_a_goodbye_that_the_home_did_not_keep_is_no_goodbye(a: Server, me: Person) -> None:
-    """Its rules left it out; it is told, and may be said again."""
+def test_a_goodbye_that_the_home_did_not_keep_holds_and_that_is_told(a: Server, me: Person) -> None:
+    """Its rules left it out, and nobody's consent is needed; told again, it may be kept."""
     join(me, Road(a), CODE)
     with a.directory.policy.changing() as draft:
         draft.value = replace(draft.value, quotas=Quotas(author_entries=1))
-    with pytest.raises(HomeRefusedError, match="kept 1 of 2 statements"):
-        leave(me, Road(a))
-    assert my_home(me) is not None
+    left = leave(me, Road(a))
+    assert [one.server for one in left.homes] == [a.key.public]
+    assert "kept 1 of 2 statements" in left.untold
+    assert my_home(me) is None
+    assert open_homes(my_marriages(me)) == []
     with a.directory.policy.changing() as draft:
         draft.value = replace(draft.value, quotas=Quotas())
-    leave(me, Road(a))
+    assert leave(me, Road(a)) == Left([])
+
+
+@dataclass
+class Deaf(Road):
+    """The line breaks when statements are told."""
+
+    def ask(self, question: Question) -> Answer:
+        """Everything else is answered."""
+        if isinstance(question, Tell):
+            raise PeerGoneError("The line broke.")
+        return super().ask(question)
+
+
+def test_a_goodbye_holds_also_where_the_line_breaks_before_the_home_heard_it(
+    a: Server, me: Person
+) -> None:
+    join(me, Road(a), CODE)
+    left = leave(me, Deaf(a))
+    assert [one.server for one in left.homes] == [a.key.public]
+    assert left.untold == "The line broke."
     assert my_home(me) is None
 
 
