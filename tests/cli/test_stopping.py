@@ -20,6 +20,15 @@ from tests.node.processes import PATIENCE, command
 HANG_UPS = (signal.SIGHUP, signal.SIGTERM)
 
 
+@pytest.fixture(autouse=True)
+def not_deaf() -> Iterator[None]:
+    """What the tests start hears both, also where somebody runs the tests under nohup."""
+    heard = [signal.signal(number, signal.SIG_DFL) for number in HANG_UPS]
+    yield
+    for number, handler in zip(HANG_UPS, heard, strict=True):
+        signal.signal(number, handler)
+
+
 @contextmanager
 def waiting(*words: str, deaf_to: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """A command that has begun, and gets its standard input from a pipe; `deaf_to`: a signal that
