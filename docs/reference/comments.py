@@ -40,7 +40,7 @@ class Section:
 def sections(source: str) -> list[Section]:
     """The constants of a module, in order."""
     remarks = _remarks(source)
-    titles = {line: found[1] for line, text in remarks.items() if (found := _TITLE.fullmatch(text))}
+    titles = {line: title[1] for line, text in remarks.items() if (title := _TITLE.fullmatch(text))}
     for line in titles:
         del remarks[line]
     made = groups(ast.parse(source).body, remarks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -130,7 +130,7 @@ def _record(kinds: tuple[Kind[Any], ...]) -> str:
     return f"({'; '.join(map(words, kinds))})"
 
 
-_WORDS = {
+_WORDS: dict[str, Callable[..., str]] = {
     "uint": _number,
     "blob": _bytes,
     "text": lambda most: f"text of up to {most:,} bytes",

@@ -10,12 +10,14 @@ _LARGE = 2**31
 
 def count(value: float) -> str:
     """100,000; 2^40; 2^64 - 1."""
-    if isinstance(value, int) and value >= _LARGE:
+    if not isinstance(value, int):
+        return f"{value:,g}"
+    if value >= _LARGE:
         for less, words in ((0, ""), (1, " - 1")):
             power = (value + less).bit_length() - 1
             if value + less == 2**power:
                 return f"2^{power}{words}"
-    return f"{value:,g}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:,}"
 
 
 def size(value: int) -> str:
