@@ -12,7 +12,7 @@ from benchmarks import many
 from benchmarks.many import Crowded, Plan, made
 from setsync.model.entry import UnverifiedEntry, verify
 
-SMALL = Plan(idle=3, sessions=4, common=60, each=5, bulk=6_000)
+SMALL = Plan(idle=3, sessions=4, common=60, each=5, bulk=1_000)
 
 
 def test_what_peers_bring_is_signed_has_300_bytes_and_is_the_same_in_every_run() -> None:
