@@ -149,4 +149,4 @@ def _named(file: str) -> str:
 
 def _say(sentence: str) -> None:
     """One line, whatever a stranger's schema has in it: a second one could be a lie."""
-    click.echo(printable(sentence).replace("\n", "\\n"))
+    click.echo(printable(sentence))

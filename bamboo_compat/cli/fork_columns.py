@@ -22,12 +22,6 @@ def terminal_width() -> int:
     return max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 
 
-def one_line(text: str) -> str:
-    """A stranger's text with nothing that a terminal would obey, and without line ends: a
-    second line could be taken for ours."""
-    return printable(text).replace("\n", "\\n")
-
-
 def column_width(width: int) -> int:
     """How wide each of two columns is."""
     return (width - len(_BETWEEN)) // 2
@@ -52,7 +46,7 @@ def side_by_side(blocks: Iterable[tuple[Sequence[str], Sequence[str]]], width: i
 
 def wrapped(lines: Iterable[str], width: int) -> list[str]:
     """Lines of at most `width` cells, each made printable first."""
-    return [part for line in lines for part in _wrap(one_line(line), width)]
+    return [part for line in lines for part in _wrap(printable(line), width)]
 
 
 def _wrap(line: str, width: int) -> list[str]:

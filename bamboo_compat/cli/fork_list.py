@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from bamboo_compat.cli.fork_columns import one_line
 from bamboo_compat.cli.fork_view import decision_json, decision_words, opened_view
 from bamboo_compat.cli.fork_words import (
     branch_words,
@@ -24,7 +23,7 @@ from bamboo_compat.core.report import Fork, ForkKind
 from bamboo_compat.decisions.view import View
 from bamboo_compat.set.branches import KINDS_BY_NUMBER
 from bamboo_compat.set.reading import Reader
-from setsync.cli.common import data_option, json_option, print_json
+from setsync.cli.common import data_option, json_option, print_json, printable
 from setsync.store.contract import Snapshot
 
 # Of each fork, for people; --json has all.
@@ -136,7 +135,7 @@ def print_forks(found: list[Told], *, with_author: bool = True) -> None:
     for one in found:
         fork, margin = one.fork, " " * width
         sentence = where_it_parts(fork, with_author=with_author)
-        click.echo(one_line(f"{one.short_id:{width}}  {fork.kind:{kinds}}  {sentence}"))
+        click.echo(printable(f"{one.short_id:{width}}  {fork.kind:{kinds}}  {sentence}"))
         for number, branch in enumerate(fork.branches[:BRANCHES_SHOWN], start=1):
             click.echo(f"{margin}    branch {number}: {branch_words(fork, branch)}")
         if len(fork.branches) > BRANCHES_SHOWN:
@@ -144,7 +143,7 @@ def print_forks(found: list[Told], *, with_author: bool = True) -> None:
             click.echo(f"{margin}    and {counted(more, 'more branch', 'more branches')}")
         click.echo(f"{margin}    seen here: {one.origin}")
         for line in one.decision:
-            click.echo(one_line(f"{margin}    decision: {line}"))
+            click.echo(printable(f"{margin}    decision: {line}"))
         click.echo()
 
 

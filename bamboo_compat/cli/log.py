@@ -95,11 +95,11 @@ def _print_overview(overview: Overview) -> None:
     click.echo(f"Log {overview.log_id}")
     click.echo(f"author {overview.author.hex()}")
     for schema in overview.schemas[:FORKS_SHOWN]:
-        click.echo(shortened(_line(f"schema {schema}"), width()))
+        click.echo(shortened(printable(f"schema {schema}"), width()))
     click.echo(f"{standings(row.entries, row.verified, row.waiting, row.broken, row.inherited)}.")
     click.echo(textwrap.fill(" ".join(_sentences(overview)), width()))
     for fork in overview.forks[:FORKS_SHOWN]:
-        click.echo(shortened(_line(_fork_line(fork)), width()))
+        click.echo(shortened(printable(_fork_line(fork)), width()))
     _more(len(overview.forks) - FORKS_SHOWN, "fork")
     click.echo()
 
@@ -209,8 +209,8 @@ def _print_entries(page: Page) -> None:
         click.echo(line)
         _print_findings(entry.told.findings)
         if entry.belongs is not None:
-            click.echo(_line(f"{_INDENT}misfiled: in {entry.collection}"))
-            click.echo(_line(f"{_INDENT}belongs in    {entry.belongs}"))
+            click.echo(printable(f"{_INDENT}misfiled: in {entry.collection}"))
+            click.echo(printable(f"{_INDENT}belongs in    {entry.belongs}"))
         _print_payload(entry)
     _more(page.left_out, "entry", "some numbers have very many")
     if page.next is not None:
@@ -247,7 +247,7 @@ def _print_payload(entry: EntryLine) -> None:
 
     if entry.payload is not None and not entry.withheld:
         for line in told(entry.payload):
-            click.echo(f"{_INDENT}{_line(line)}")
+            click.echo(f"{_INDENT}{printable(line)}")
 
 
 # --- for people: lines --------------------------------------------------------------------
@@ -261,11 +261,6 @@ def _print_findings(findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         click.echo(f"{_INDENT}{finding.reason}: expected {finding.expected},")
         click.echo(f"{_INDENT}    found {finding.found}")
-
-
-def _line(text: str) -> str:
-    """One line, whatever a stranger's text has in it: a second one could be a lie."""
-    return printable(text).replace("\n", "\\n")
 
 
 def _more(count: int, what: str, how: str = "--json tells of them") -> None:

@@ -47,7 +47,7 @@ def table(columns: Sequence[Column]) -> list[str]:
 def _aligned(column: Column) -> list[str]:
     """A line break in a stranger's text would begin a row of its own, so none is left."""
     size = column.width
-    cells = [printable(cell).replace("\n", " ") for cell in (column.title, *column.cells)]
+    cells = [printable(cell) for cell in (column.title, *column.cells)]
     return [cell.rjust(size) if column.right else cell.ljust(size) for cell in cells]
 
 
